@@ -1,1 +1,7 @@
-//! Room of the broker.
+//! The disk of a node: a write-ahead log of our own, and tables on fjall for everything that is state.
+//!
+//! What it is not: it knows nothing of consensus, queues or HTTP. The log stores bytes under (group, term, index); the
+//! tables store rows. `cluster` adapts both to Raft.
+
+pub mod fault;
+pub mod log;
