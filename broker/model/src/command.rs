@@ -1,0 +1,308 @@
+//! What can be asked of a group: every command of the broker.
+//!
+//! Commands of the catalog go to group 0, all others to the data group of their topic or queue. Payloads
+//! travel beside the command, in [`crate::batch::Proposal::payloads`]; a command names them by ordinal.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{DeduplicationKey, GroupId, QueueId, Revision, SubscriptionId, TopicId};
+use crate::name::Name;
+use crate::plugin::PluginVersion;
+use crate::queue::QueueConfig;
+use crate::receipt::Receipt;
+use crate::subscription::SubscriptionConfig;
+use crate::topic::TopicConfig;
+
+/// One command. Variants are only ever added at the end: their order is part of the log's format.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Changes the catalog. As JSON text, so that configuration stays extensible.
+    Catalog(#[serde(with = "json_text")] CatalogCommand),
+    /// Tells a data group what changed in the catalog, up to a revision.
+    Adopt(#[serde(with = "json_text")] Adopt),
+    /// Accepts events of a topic, with their plans.
+    Publish(Publish),
+    /// Accepts events for one queue.
+    Send(Send),
+    /// Leases entries.
+    Receive(Receive),
+    /// Ends leases: the entries are done.
+    Ack(Settle),
+    /// Ends leases: the entries become ready, now or later.
+    Nack(Nack),
+    /// Sets the end of leases anew.
+    Extend(Extend),
+    /// Drops all entries of a queue.
+    Purge(QueueId),
+    /// Moves dead letters back.
+    Redrive(Redrive),
+    /// Delivers parked events by a new plan.
+    Unpark(Unpark),
+    /// Does what is due: ends of leases and delays, retention, deduplication windows, left-overs of purges.
+    Tick,
+}
+
+/// A change of the catalog (group 0).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CatalogCommand {
+    /// Creates or updates a topic.
+    PutTopic {
+        name: Name,
+        config: TopicConfig,
+        expect: Expect,
+    },
+    /// Deletes a topic; with `cascade`, its subscriptions too.
+    DeleteTopic {
+        name: Name,
+        cascade: bool,
+        expect: Expect,
+    },
+    /// Creates or updates a subscription.
+    PutSubscription {
+        topic: Name,
+        name: Name,
+        config: SubscriptionConfig,
+        expect: Expect,
+    },
+    /// Deletes a subscription.
+    DeleteSubscription {
+        topic: Name,
+        name: Name,
+        expect: Expect,
+    },
+    /// Creates or updates a queue. `group` is where a new one is placed.
+    PutQueue {
+        name: Name,
+        config: QueueConfig,
+        group: GroupId,
+        expect: Expect,
+    },
+    /// Deletes a queue with all its entries.
+    DeleteQueue { name: Name, expect: Expect },
+    /// Adds a plugin version; the component is the command's only payload.
+    PutPlugin { version: PluginVersion },
+    /// Deletes a plugin version that no subscription uses.
+    DeletePlugin { name: Name, version: String },
+    /// Forgets the news up to a revision: every data group has adopted it.
+    Forget { upto: Revision },
+}
+
+/// What a change expects of the thing it changes (`If-Match`, `If-None-Match: *`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Expect {
+    /// Nothing.
+    #[default]
+    Any,
+    /// It does not exist.
+    Absent,
+    /// It exists.
+    Present,
+    /// It has this version.
+    Version(Revision),
+}
+
+/// News of the catalog for a data group. Idempotent: an older revision than the group's is answered and
+/// changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Adopt {
+    /// The revision that the group stands at afterwards: plans made against an older one are refused.
+    pub revision: Revision,
+    /// All changes of the catalog that concern this group since its last revision.
+    pub changes: Vec<Change>,
+}
+
+/// One change that a data group must know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    /// A queue was created or configured anew. `dead_letter` is its dead-letter queue, resolved.
+    Queue {
+        id: QueueId,
+        name: Name,
+        config: QueueConfig,
+        dead_letter: Option<QueueId>,
+    },
+    /// A queue was deleted.
+    QueueDeleted { id: QueueId },
+    /// A topic was deleted.
+    TopicDeleted { id: TopicId },
+    /// A subscription was deleted: its parked events go.
+    SubscriptionDeleted { id: SubscriptionId },
+}
+
+/// Events of one topic, each with the plan that was made for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Publish {
+    /// The topic.
+    pub topic: TopicId,
+    /// The revision of the topology that the plans were made against.
+    pub revision: Revision,
+    /// `Idempotency-Key`, if one was sent.
+    pub deduplication: Option<Deduplication>,
+    /// The events, in order.
+    pub events: Vec<Routed>,
+}
+
+/// One event with its plan. Its payloads are `payloads` consecutive ones of the proposal, following those
+/// of the event before; the first is the event as published.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Routed {
+    /// How many payloads of the proposal are this event's: 1, and one more for each changed form.
+    pub payloads: u32,
+    /// Where it goes.
+    pub deliveries: Vec<Delivery>,
+    /// Where it is parked.
+    pub parked: Vec<Park>,
+}
+
+/// One delivery of one event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// The queue.
+    pub queue: QueueId,
+    /// Which of the event's payloads: 0 is the event as published.
+    pub payload: u32,
+    /// Delay asked for by publisher or plugin, in milliseconds; `None` takes the queue's.
+    pub delay_ms: Option<u64>,
+}
+
+/// An event that waits in a subscription's parked list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Park {
+    /// The subscription.
+    pub subscription: SubscriptionId,
+    /// Which of the event's payloads: 0 unless the event was changed on its way over topics.
+    pub payload: u32,
+    /// Stable code: `plugin_trap`, `plugin_timeout`, `rejected`, `paused`, ….
+    pub code: String,
+    /// A sentence for people.
+    pub detail: String,
+    /// The plugin version that failed, as `name@version`.
+    pub plugin: Option<String>,
+}
+
+/// Deduplication of one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deduplication {
+    /// The digest of the key and of the request.
+    pub key: DeduplicationKey,
+    /// Length of the window, in milliseconds.
+    pub window_ms: u64,
+}
+
+/// Events for one queue: one payload of the proposal each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Send {
+    /// The queue.
+    pub queue: QueueId,
+    /// `Idempotency-Key`, if one was sent.
+    pub deduplication: Option<Deduplication>,
+    /// Delay of all of them, in milliseconds; `None` takes the queue's.
+    pub delay_ms: Option<u64>,
+}
+
+/// A receive. Proposed only when something is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receive {
+    /// The queue.
+    pub queue: QueueId,
+    /// Most messages.
+    pub max: u32,
+    /// Length of the leases, in milliseconds; `None` takes the queue's.
+    pub visibility_ms: Option<u64>,
+    /// Random: part of the receipts, so that they cannot be guessed.
+    pub nonce: u64,
+}
+
+/// Receipts of one queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settle {
+    /// The queue.
+    pub queue: QueueId,
+    /// The receipts.
+    pub receipts: Vec<Receipt>,
+}
+
+/// A nack of some receipts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nack {
+    /// The queue.
+    pub queue: QueueId,
+    /// The receipts.
+    pub receipts: Vec<Receipt>,
+    /// How long the entries stay delayed, in milliseconds.
+    pub delay_ms: u64,
+}
+
+/// An extension of some leases.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extend {
+    /// The queue.
+    pub queue: QueueId,
+    /// The receipts.
+    pub receipts: Vec<Receipt>,
+    /// The new length of the leases, counted from now, in milliseconds; 0 ends them as a nack would.
+    pub visibility_ms: u64,
+}
+
+/// Moves ready entries of a dead-letter queue back to the queues that they came from, oldest first. An
+/// entry whose source is gone stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Redrive {
+    /// The dead-letter queue.
+    pub queue: QueueId,
+    /// Where to, instead of the sources.
+    pub to: Option<QueueId>,
+    /// Most entries.
+    pub max: u32,
+}
+
+/// Delivers parked events of one subscription by a new plan, atomically. The changed forms are the
+/// proposal's payloads, those of one event after those of the one before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unpark {
+    /// The subscription.
+    pub subscription: SubscriptionId,
+    /// The revision of the topology that the plans were made against.
+    pub revision: Revision,
+    /// The events, by their sequence in the parked list.
+    pub events: Vec<Unparked>,
+}
+
+/// One parked event with its new plan. A delivery's payload 0 is the parked event as it is, 1 is the first
+/// of its own `payloads`, and so on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unparked {
+    /// Sequence in the parked list.
+    pub sequence: u64,
+    /// How many payloads of the proposal are this event's.
+    pub payloads: u32,
+    /// Where it goes; empty when the new plan drops it.
+    pub deliveries: Vec<Delivery>,
+    /// Where it is parked again. An event that its own subscription parks again keeps its place, with the
+    /// new reason.
+    pub parked: Vec<Park>,
+}
+
+/// A value as JSON text inside the binary form, which cannot leave fields out.
+mod json_text {
+    use serde::de::{DeserializeOwned, Error as _};
+    use serde::ser::Error as _;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<T: Serialize, S: Serializer>(
+        value: &T,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let text = serde_json::to_string(value).map_err(S::Error::custom)?;
+        serializer.serialize_str(&text)
+    }
+
+    pub(super) fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+    where
+        T: DeserializeOwned,
+        D: Deserializer<'de>,
+    {
+        let text = String::deserialize(deserializer)?;
+        serde_json::from_str(&text).map_err(D::Error::custom)
+    }
+}

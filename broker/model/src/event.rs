@@ -1,0 +1,177 @@
+//! A CloudEvent 1.0: the message as published, and its stored form.
+
+use bytes::Bytes;
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+/// A CloudEvent as the broker works with it: attributes parsed, data kept as it came.
+#[derive(Clone, Debug, Default)]
+pub struct Event {
+    /// `id`: unique within `source`.
+    pub id: String,
+    /// `source`: a URI reference.
+    pub source: String,
+    /// `type`: what happened.
+    pub kind: String,
+    /// `subject`, if any.
+    pub subject: Option<String>,
+    /// `time`, RFC 3339, as the producer wrote it.
+    pub time: Option<String>,
+    /// `datacontenttype`: the media type of the data.
+    pub content_type: Option<String>,
+    /// `dataschema`: a URI.
+    pub schema: Option<String>,
+    /// Extension attributes, in the order in which they came; names are lower-case letters and digits.
+    pub extensions: Vec<(String, Attribute)>,
+    /// The data.
+    pub data: Data,
+    /// The CloudEvents JSON text that the event came as, if it came complete in that form: it is stored
+    /// as it is, so that bytes come out as they went in. Must be cleared when anything else is changed.
+    pub text: Option<Bytes>,
+}
+
+/// The value of an extension attribute.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Attribute {
+    /// A boolean.
+    Boolean(bool),
+    /// A 32-bit integer, as CloudEvents has it.
+    Integer(i32),
+    /// Everything else has a text form.
+    Text(String),
+}
+
+impl Attribute {
+    /// The canonical text of the value, as filters and plugins see it.
+    #[must_use]
+    pub fn text(&self) -> std::borrow::Cow<'_, str> {
+        match self {
+            Self::Boolean(value) => value.to_string().into(),
+            Self::Integer(value) => value.to_string().into(),
+            Self::Text(value) => value.as_str().into(),
+        }
+    }
+}
+
+/// The data of an event.
+#[derive(Clone, Debug, Default)]
+pub enum Data {
+    /// No data.
+    #[default]
+    None,
+    /// Well-formed JSON text (checked), as it came.
+    Json(Bytes),
+    /// Text (UTF-8, checked) of another media type, unescaped.
+    Text(Bytes),
+    /// Bytes that are neither JSON nor text.
+    Binary(Bytes),
+}
+
+impl Data {
+    /// The data as bytes; none is empty.
+    #[must_use]
+    pub fn bytes(&self) -> Bytes {
+        match self {
+            Self::None => Bytes::new(),
+            Self::Json(bytes) | Self::Text(bytes) | Self::Binary(bytes) => bytes.clone(),
+        }
+    }
+}
+
+impl Event {
+    /// The value of an attribute by its CloudEvents name (`id`, `source`, `type`, `subject`, `time`,
+    /// `datacontenttype`, `dataschema`, or an extension).
+    #[must_use]
+    pub fn attribute(&self, name: &str) -> Option<std::borrow::Cow<'_, str>> {
+        match name {
+            "id" => Some(self.id.as_str().into()),
+            "source" => Some(self.source.as_str().into()),
+            "type" => Some(self.kind.as_str().into()),
+            "specversion" => Some("1.0".into()),
+            "subject" => self.subject.as_deref().map(Into::into),
+            "time" => self.time.as_deref().map(Into::into),
+            "datacontenttype" => self.content_type.as_deref().map(Into::into),
+            "dataschema" => self.schema.as_deref().map(Into::into),
+            _ => self.extension(name).map(Attribute::text),
+        }
+    }
+
+    /// The value of an extension attribute.
+    #[must_use]
+    pub fn extension(&self, name: &str) -> Option<&Attribute> {
+        self.extensions
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value)
+    }
+
+    /// The stored form: the CloudEvents JSON text, ready to be sent to a consumer as it is.
+    #[must_use]
+    pub fn stored(&self) -> Bytes {
+        match &self.text {
+            Some(text) => text.clone(),
+            None => self.encode(),
+        }
+    }
+
+    fn encode(&self) -> Bytes {
+        let data_bytes = self.data.bytes().len();
+        let mut text = Vec::with_capacity(data_bytes + data_bytes / 3 + 256);
+        serde_json::to_writer(&mut text, self)
+            .expect("an event has string keys, and a vector takes every write");
+        text.into()
+    }
+}
+
+impl Serialize for Event {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("specversion", "1.0")?;
+        map.serialize_entry("id", &self.id)?;
+        map.serialize_entry("source", &self.source)?;
+        map.serialize_entry("type", &self.kind)?;
+        let optional = [
+            ("subject", &self.subject),
+            ("time", &self.time),
+            ("datacontenttype", &self.content_type),
+            ("dataschema", &self.schema),
+        ];
+        for (name, value) in optional {
+            if let Some(value) = value {
+                map.serialize_entry(name, value)?;
+            }
+        }
+        for (name, value) in &self.extensions {
+            map.serialize_entry(name, value)?;
+        }
+        self.data.serialize_into(&mut map)?;
+        map.end()
+    }
+}
+
+impl Data {
+    fn serialize_into<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        match self {
+            Self::None => Ok(()),
+            Self::Json(bytes) => {
+                let text = std::str::from_utf8(bytes).map_err(serde::ser::Error::custom)?;
+                let raw: &RawValue =
+                    serde_json::from_str(text).map_err(serde::ser::Error::custom)?;
+                map.serialize_entry("data", raw)
+            }
+            Self::Text(bytes) => {
+                let text = std::str::from_utf8(bytes).map_err(serde::ser::Error::custom)?;
+                map.serialize_entry("data", text)
+            }
+            Self::Binary(bytes) => {
+                use base64::Engine as _;
+                map.serialize_entry(
+                    "data_base64",
+                    &base64::engine::general_purpose::STANDARD.encode(bytes),
+                )
+            }
+        }
+    }
+}
