@@ -1,0 +1,65 @@
+//! [`Transform`]: makes other events of events.
+
+use serde::de::DeserializeOwned;
+
+use crate::{Description, Event, Failure, Output, Problem, Wishes};
+
+/// A plugin that makes zero or more events of each one.
+///
+/// Export it with [`transform!`](crate::transform!); test it with [`testing::TransformHarness`](crate::testing::TransformHarness).
+pub trait Transform: Sized + 'static {
+    /// The configuration, read from the JSON document of the subscription. Add `#[serde(deny_unknown_fields)]`, so that
+    /// a misspelt field is a problem with its place and not a surprise.
+    type Config: DeserializeOwned;
+
+    /// Says what the plugin is. Called once, at upload, in an instance of its own.
+    fn describe() -> Description;
+
+    /// Makes a plugin of a configuration. `destinations` are the names that the subscription declares (`default` alone
+    /// when it has a single one): check against them the names that the configuration mentions.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the configuration. The subscription is refused with this list.
+    fn configure(config: Self::Config, destinations: &[String]) -> Result<Self, Vec<Problem>>;
+
+    /// What the plugin wants to see of each event. Asked once, after `configure`. Ask for little: what is not asked for is
+    /// not copied, and the body costs most.
+    fn wishes(&self) -> Wishes;
+
+    /// What is delivered in place of the event; nothing drops it.
+    ///
+    /// # Errors
+    /// A [`Failure`] of this event alone: the rest of the batch goes on. A panic fails the whole batch.
+    fn transform(&self, event: &Event<'_>) -> Result<Vec<Output>, Failure>;
+}
+
+/// Exports a [`Transform`](trait@crate::Transform) as the plugin of this crate: once a crate.
+#[macro_export]
+macro_rules! transform {
+    ($plugin:ty) => {
+        const _: () = {
+            struct Component;
+
+            ::std::thread_local! {
+                static INSTANCE: $crate::export::Instance<$plugin> = const { $crate::export::Instance::new() };
+            }
+
+            impl $crate::bindings::transform::Guest for Component {
+                fn describe() -> $crate::Description {
+                    <$plugin as $crate::Transform>::describe()
+                }
+
+                fn configure(setup: $crate::export::Setup) -> Result<$crate::Wishes, Vec<$crate::Problem>> {
+                    let configure = <$plugin as $crate::Transform>::configure;
+                    INSTANCE.with(|instance| instance.configure(&setup, configure, <$plugin as $crate::Transform>::wishes))
+                }
+
+                fn transform(batch: Vec<$crate::export::Event>) -> Vec<Result<Vec<$crate::Output>, $crate::Failure>> {
+                    INSTANCE.with(|instance| instance.run(&batch, <$plugin as $crate::Transform>::transform))
+                }
+            }
+
+            $crate::bindings::transform::export_transform!(Component with_types_in $crate::bindings::transform);
+        };
+    };
+}
