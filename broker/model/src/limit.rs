@@ -21,6 +21,9 @@ pub const REQUEST_EVENTS_MAX: usize = 1_000;
 /// Most extension attributes of one event (`API.md`, Events).
 pub const EXTENSIONS_MAX: usize = 64;
 
+/// Longest name of an extension attribute, in bytes. CloudEvents advises 20; producers exceed it.
+pub const EXTENSION_NAME_BYTES_MAX: usize = 64;
+
 /// Longest CloudEvents attribute value, in bytes. The specification sets none; 64 KiB of context in
 /// total is what intermediaries must forward, so one attribute may take a quarter of it.
 pub const ATTRIBUTE_BYTES_MAX: usize = 16 * 1024;

@@ -1,5 +1,11 @@
 //! A CloudEvent 1.0: the message as published, and its stored form.
 
+mod check;
+pub mod media_type;
+mod parse;
+#[cfg(test)]
+mod tests;
+
 use bytes::Bytes;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
@@ -105,6 +111,25 @@ impl Event {
             .iter()
             .find(|(key, _)| key == name)
             .map(|(_, value)| value)
+    }
+
+    /// The data as a JSON value, when it is JSON: either written as JSON, or in base64 with a media type
+    /// that says so. Nothing when it is anything else, and when a number or the nesting is past what
+    /// `serde_json` reads.
+    #[must_use]
+    pub fn json_data(&self) -> Option<serde_json::Value> {
+        match &self.data {
+            Data::Json(bytes) => serde_json::from_slice(bytes).ok(),
+            Data::Binary(bytes)
+                if self
+                    .content_type
+                    .as_deref()
+                    .is_some_and(media_type::is_json) =>
+            {
+                serde_json::from_slice(bytes).ok()
+            }
+            _ => None,
+        }
     }
 
     /// The stored form: the CloudEvents JSON text, ready to be sent to a consumer as it is.
