@@ -5,3 +5,5 @@
 
 pub mod fault;
 pub mod log;
+pub mod refs;
+pub mod tables;

@@ -1,0 +1,62 @@
+//! What can be set about tables.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::refs::Segments;
+
+/// What can be set about tables. [`TableOptions::new`] is for production; tests make everything small.
+#[derive(Clone)]
+pub struct TableOptions {
+    /// The log of the node.
+    pub segments: Arc<dyn Segments>,
+    /// Bytes in memory of one group after which they are written to fjall, 16 MiB.
+    pub flush_bytes: usize,
+    /// Bytes in memory of one group after which its apply thread waits for the flusher, 32 MiB. At least `flush_bytes`.
+    pub flush_bytes_max: usize,
+    /// Age after which rows in memory are written to fjall, 1 s.
+    pub flush_age: Duration,
+    /// Bytes of log applied since the last sync after which there is another one, 64 MiB.
+    pub sync_log_bytes: u64,
+    /// Age after which rows that are in fjall are synced, 10 s.
+    pub sync_age: Duration,
+    /// Shortest time from one sync to the next, unless a flush asks for it, 2 s.
+    pub sync_pause: Duration,
+    /// fjall's block cache, 16 MiB.
+    pub cache_bytes: u64,
+    /// fjall's memtable of one group, 16 MiB.
+    pub memtable_bytes: u64,
+}
+
+impl TableOptions {
+    /// The defaults, beside the log `segments`.
+    pub fn new(segments: Arc<dyn Segments>) -> Self {
+        Self {
+            segments,
+            flush_bytes: 16 << 20,
+            flush_bytes_max: 32 << 20,
+            flush_age: Duration::from_secs(1),
+            sync_log_bytes: 64 << 20,
+            sync_age: Duration::from_secs(10),
+            sync_pause: Duration::from_secs(2),
+            cache_bytes: 16 << 20,
+            memtable_bytes: 16 << 20,
+        }
+    }
+}
+
+impl fmt::Debug for TableOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TableOptions")
+            .field("flush_bytes", &self.flush_bytes)
+            .field("flush_bytes_max", &self.flush_bytes_max)
+            .field("flush_age", &self.flush_age)
+            .field("sync_log_bytes", &self.sync_log_bytes)
+            .field("sync_age", &self.sync_age)
+            .field("sync_pause", &self.sync_pause)
+            .field("cache_bytes", &self.cache_bytes)
+            .field("memtable_bytes", &self.memtable_bytes)
+            .finish_non_exhaustive()
+    }
+}
