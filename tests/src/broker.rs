@@ -1,0 +1,238 @@
+//! [`Broker`]: a broker process of a test.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::binary::millrace;
+use crate::client::Client;
+
+/// Longest start, replay of the log included, before a test gives up.
+const START_SECONDS_MAX: u64 = 60;
+
+/// What the broker prints when it serves.
+const LISTENING: &str = "listening on http://";
+
+/// A `millrace serve` process with a data directory. Dropping it kills the process.
+#[derive(Debug)]
+pub struct Broker {
+    process: Option<Child>,
+    data: PathBuf,
+    log: PathBuf,
+    url: String,
+    // Last, so that the folder goes after the process.
+    _folder: TempDir,
+}
+
+impl Broker {
+    /// Starts a broker on an empty data directory and waits until it is ready.
+    #[must_use]
+    pub fn start() -> Self {
+        let folder = TempDir::new().expect("a temporary folder");
+        let data = folder.path().join("data");
+        Self::start_on(folder, data)
+    }
+
+    /// Starts a broker on the data directory `data`.
+    #[must_use]
+    pub fn start_in(data: &Path) -> Self {
+        Self::start_on(
+            TempDir::new().expect("a temporary folder"),
+            data.to_path_buf(),
+        )
+    }
+
+    fn start_on(folder: TempDir, data: PathBuf) -> Self {
+        let log = folder.path().join("log.txt");
+        let mut broker = Self {
+            process: None,
+            data,
+            log,
+            url: String::new(),
+            _folder: folder,
+        };
+        broker.restart();
+        broker
+    }
+
+    /// Starts the process again on the same data, on another free port, and waits until it is ready.
+    ///
+    /// # Panics
+    /// When it does not get ready.
+    pub fn restart(&mut self) {
+        if let Err(end) = self.try_restart() {
+            panic!("the broker did not start ({end}); it said:\n{}", self.log());
+        }
+    }
+
+    /// As [`Broker::restart`], for a start that may fail.
+    ///
+    /// # Errors
+    /// How the process ended, when it ended before it was ready.
+    pub fn try_restart(&mut self) -> Result<(), ExitStatus> {
+        assert!(self.process.is_none(), "the broker runs already");
+        let log = File::create(&self.log).expect("the log file can be made");
+        let errors = log.try_clone().expect("a file handle can be doubled");
+        let process = serve(&self.data)
+            .stdout(log)
+            .stderr(errors)
+            .spawn()
+            .expect("the binary can be run");
+        self.process = Some(process);
+        self.url = self.wait_for_address()?;
+        self.wait_until_ready()
+    }
+
+    fn wait_for_address(&mut self) -> Result<String, ExitStatus> {
+        self.wait("to listen", |broker| {
+            let log = broker.log();
+            let (_, rest) = log.split_once(LISTENING)?;
+            let end = rest.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':'))?;
+            Some(format!("http://{}", &rest[..end]))
+        })
+    }
+
+    fn wait_until_ready(&mut self) -> Result<(), ExitStatus> {
+        let client = self.client();
+        self.wait("to be ready", |_| {
+            let answer = client.call("GET", "/readyz", &[], None).ok()?;
+            (answer.status == 200).then_some(())
+        })
+    }
+
+    fn wait<T>(
+        &mut self,
+        what: &str,
+        mut until: impl FnMut(&Self) -> Option<T>,
+    ) -> Result<T, ExitStatus> {
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(START_SECONDS_MAX) {
+            if let Some(found) = until(self) {
+                return Ok(found);
+            }
+            if let Some(end) = self.ended() {
+                self.process = None;
+                return Err(end);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!(
+            "waited {START_SECONDS_MAX} s for the broker {what}; it said:\n{}",
+            self.log()
+        );
+    }
+
+    fn ended(&mut self) -> Option<ExitStatus> {
+        let process = self.process.as_mut()?;
+        process.try_wait().expect("a child can be waited for")
+    }
+
+    /// A client for the broker as it runs now.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        Client::new(&self.url)
+    }
+
+    /// `http://127.0.0.1:PORT`, for as long as this process runs.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// `127.0.0.1:PORT`.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        self.url.trim_start_matches("http://")
+    }
+
+    /// The data directory.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// What the process printed so far, or printed last.
+    #[must_use]
+    pub fn log(&self) -> String {
+        let bytes = fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Kills the process as `kill -9` does.
+    ///
+    /// # Panics
+    /// When it runs no more: then it ended by itself, which no test expects.
+    pub fn kill(&mut self) {
+        assert!(
+            self.ended().is_none(),
+            "the broker ended by itself; it said:\n{}",
+            self.log()
+        );
+        let mut process = self.process.take().expect("the broker runs");
+        process.kill().expect("a child can be killed");
+        process.wait().expect("a child can be waited for");
+    }
+
+    /// As [`Broker::kill`], for a broker whose disk is gone: it may have ended by itself.
+    pub fn kill_or_find_dead(&mut self) {
+        match self.ended() {
+            Some(_) => self.process = None,
+            None => self.kill(),
+        }
+    }
+
+    /// Sends SIGTERM; the process goes on with its orderly end.
+    pub fn ask_to_stop(&self) {
+        let process = self.process.as_ref().expect("the broker runs");
+        let sent = Command::new("kill").arg(process.id().to_string()).status();
+        assert!(sent.expect("kill is there").success());
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.ask_to_stop();
+        self.wait_for_end(Duration::from_secs(30))
+    }
+
+    /// Waits until the process has ended.
+    ///
+    /// # Panics
+    /// When it runs on for longer than `most`.
+    pub fn wait_for_end(&mut self, most: Duration) -> ExitStatus {
+        let began = Instant::now();
+        while began.elapsed() < most {
+            if let Some(end) = self.ended() {
+                self.process = None;
+                return end;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!(
+            "the broker still runs after {most:?}; it said:\n{}",
+            self.log()
+        );
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("the broker said:\n{}", self.log());
+        }
+    }
+}
+
+fn serve(data: &Path) -> Command {
+    let mut command = Command::new(millrace());
+    command.arg("serve").arg("--data").arg(data);
+    command.args(["--listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0"]);
+    command.stdin(Stdio::null());
+    command
+}

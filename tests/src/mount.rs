@@ -1,0 +1,130 @@
+//! Small file systems: one to fill up, one to cut the power of. Both need root, as CI has it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+/// A tmpfs of a few megabytes.
+#[derive(Debug)]
+pub struct TmpDisk {
+    folder: TempDir,
+}
+
+impl TmpDisk {
+    /// Mounts one of `mebibytes`.
+    ///
+    /// # Panics
+    /// When it cannot be mounted: the test needs root.
+    #[must_use]
+    pub fn mount(mebibytes: u32) -> Self {
+        let folder = TempDir::new().expect("a temporary folder");
+        let size = format!("size={mebibytes}m");
+        run(Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
+            .arg(folder.path()));
+        Self { folder }
+    }
+
+    /// Where it is mounted.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+impl Drop for TmpDisk {
+    fn drop(&mut self) {
+        unmount(self.folder.path());
+    }
+}
+
+/// An ext4 file system in a file, whose power can be cut.
+#[derive(Debug)]
+pub struct LoopDisk {
+    folder: TempDir,
+    mounted: bool,
+}
+
+impl LoopDisk {
+    /// Makes one of `mebibytes` and mounts it.
+    ///
+    /// # Panics
+    /// When that fails: the test needs root, loop devices and mkfs.ext4.
+    #[must_use]
+    pub fn make(mebibytes: u32) -> Self {
+        let folder = TempDir::new().expect("a temporary folder");
+        let mut disk = Self {
+            folder,
+            mounted: false,
+        };
+        std::fs::create_dir(disk.path()).expect("a new folder");
+        let size = format!("{mebibytes}M");
+        run(Command::new("truncate")
+            .args(["-s", &size])
+            .arg(disk.image()));
+        run(Command::new("mkfs.ext4")
+            .args(["-q", "-F"])
+            .arg(disk.image()));
+        disk.mount();
+        disk
+    }
+
+    fn image(&self) -> PathBuf {
+        self.folder.path().join("image")
+    }
+
+    /// Where it is mounted.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.folder.path().join("disk")
+    }
+
+    /// Cuts the power: from now on nothing reaches the disk, and what was not synced is lost. ext4's journal is not
+    /// flushed either (`EXT4_IOC_SHUTDOWN` with `NOLOGFLUSH`). Python makes the call, since the ioctl is unsafe in Rust.
+    pub fn cut_power(&self) {
+        const SHUTDOWN: &str = "import fcntl, os, struct, sys\n\
+            fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', 2))";
+        run(Command::new("python3")
+            .args(["-c", SHUTDOWN])
+            .arg(self.path()));
+    }
+
+    /// The machine comes back: mounts the file system again, which replays its journal.
+    pub fn power_up(&mut self) {
+        run(Command::new("umount").arg(self.path()));
+        self.mounted = false;
+        self.mount();
+    }
+
+    fn mount(&mut self) {
+        run(Command::new("mount")
+            .args(["-o", "loop"])
+            .arg(self.image())
+            .arg(self.path()));
+        self.mounted = true;
+    }
+}
+
+impl Drop for LoopDisk {
+    fn drop(&mut self) {
+        if self.mounted {
+            unmount(&self.path());
+        }
+    }
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().expect("the program is installed");
+    assert!(
+        output.status.success(),
+        "{command:?}: {}: {}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// Lazily, so that a test which fails with the broker still on it leaves nothing mounted.
+fn unmount(path: &Path) {
+    let _ = Command::new("umount").arg("-l").arg(path).status();
+}

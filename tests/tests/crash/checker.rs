@@ -1,0 +1,120 @@
+//! The checker itself, with planted violations: a checker that finds nothing proves nothing.
+
+use millrace_tests::{Fact, History, Outcome, Violation};
+
+fn published(id: &str, data: &[u8], once: bool, outcome: Outcome) -> Fact {
+    Fact::Published {
+        id: id.to_owned(),
+        digest: History::digest(data),
+        queues: vec!["q".to_owned()],
+        once,
+        outcome,
+    }
+}
+
+fn delivered(queue: &str, id: &str, data: &[u8], sequence: u64, asked_at: u64) -> Fact {
+    Fact::Delivered {
+        queue: queue.to_owned(),
+        id: id.to_owned(),
+        sequence,
+        digest: History::digest(data),
+        asked_at,
+    }
+}
+
+fn acked(sequence: u64, answered_at: u64) -> Fact {
+    Fact::Acked {
+        queue: "q".to_owned(),
+        sequence,
+        answered_at,
+    }
+}
+
+fn violations(facts: impl IntoIterator<Item = Fact>) -> Vec<Violation> {
+    let history = History::default();
+    facts.into_iter().for_each(|fact| history.record(fact));
+    history.violations()
+}
+
+fn named(id: &str, queue: &str) -> (String, String) {
+    (id.to_owned(), queue.to_owned())
+}
+
+#[test]
+fn a_clean_history_passes() {
+    let facts = [
+        published("a", b"1", true, Outcome::Acknowledged),
+        published("b", b"2", false, Outcome::Unknown),
+        published("c", b"3", false, Outcome::Unknown),
+        delivered("q", "a", b"1", 1, 1),
+        delivered("q", "a", b"1", 1, 2),
+        // Asked before the ack was answered: it may come.
+        delivered("q", "a", b"1", 1, 3),
+        acked(1, 4),
+        // Unknown outcomes may come, also twice, or never.
+        delivered("q", "b", b"2", 2, 5),
+        delivered("q", "b", b"2", 3, 6),
+    ];
+    assert_eq!(violations(facts), []);
+}
+
+#[test]
+fn a_lost_event_is_found() {
+    let (id, queue) = named("a", "q");
+    let facts = [published("a", b"1", false, Outcome::Acknowledged)];
+    assert_eq!(violations(facts), [Violation::Lost { id, queue }]);
+}
+
+#[test]
+fn an_invented_event_is_found() {
+    let (id, queue) = named("ghost", "q");
+    let facts = [delivered("q", "ghost", b"1", 1, 1)];
+    assert_eq!(violations(facts), [Violation::NeverPublished { id, queue }]);
+}
+
+#[test]
+fn an_event_in_the_wrong_queue_is_found() {
+    let (id, queue) = named("a", "other");
+    let facts = [
+        published("a", b"1", false, Outcome::Unknown),
+        delivered("other", "a", b"1", 1, 1),
+    ];
+    assert_eq!(violations(facts), [Violation::NeverPublished { id, queue }]);
+}
+
+#[test]
+fn changed_bytes_are_found() {
+    let (id, queue) = named("a", "q");
+    let facts = [
+        published("a", b"1", false, Outcome::Acknowledged),
+        delivered("q", "a", b"2", 1, 1),
+    ];
+    assert_eq!(violations(facts), [Violation::OtherBytes { id, queue }]);
+}
+
+#[test]
+fn an_acked_message_that_comes_back_is_found() {
+    let queue = "q".to_owned();
+    let facts = [
+        published("a", b"1", false, Outcome::Acknowledged),
+        delivered("q", "a", b"1", 7, 1),
+        acked(7, 2),
+        delivered("q", "a", b"1", 7, 3),
+    ];
+    let sequence = 7;
+    assert_eq!(
+        violations(facts),
+        [Violation::BackAfterAck { queue, sequence }]
+    );
+}
+
+#[test]
+fn a_keyed_event_taken_twice_is_found() {
+    let (id, queue) = named("a", "q");
+    let facts = [
+        published("a", b"1", true, Outcome::Acknowledged),
+        delivered("q", "a", b"1", 1, 1),
+        delivered("q", "a", b"1", 2, 2),
+    ];
+    assert_eq!(violations(facts), [Violation::Twice { id, queue }]);
+}

@@ -1,0 +1,34 @@
+//! kill -9, again and again.
+
+use std::time::{Duration, Instant};
+
+use millrace_tests::{Broker, Load};
+
+use crate::alone;
+use crate::verdict::judge;
+
+const KILLS: u32 = 50;
+/// The broker lives for so long between two kills, in milliseconds.
+const LIFE_MS: std::ops::Range<u64> = 50..600;
+
+#[test]
+fn fifty_kills_under_load_lose_nothing() {
+    let _alone = alone();
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut broker = Broker::start();
+    let mut load = Load::start(broker.url(), seed);
+    let mut slowest = Duration::ZERO;
+    for _ in 0..KILLS {
+        std::thread::sleep(Duration::from_millis(random.u64(LIFE_MS)));
+        broker.kill();
+        let began = Instant::now();
+        broker.restart();
+        slowest = slowest.max(began.elapsed());
+        load.point_to(broker.url());
+    }
+    load.drain();
+    println!("{KILLS} kills, slowest restart {slowest:?}");
+    judge(&mut broker, &load);
+}

@@ -1,0 +1,36 @@
+//! What must hold at the end of every crash test.
+
+use std::process::Command;
+
+use millrace_tests::{Broker, Load, millrace};
+use serde_json::Value;
+
+/// Checks the history of the load, stops the broker, and audits what it left on disk.
+pub(crate) fn judge(broker: &mut Broker, load: &Load) {
+    let violations = load.history().violations();
+    let (acknowledged, published) = load.history().published();
+    println!(
+        "{acknowledged} of {published} publishes acknowledged, {} deliveries",
+        load.deliveries()
+    );
+    assert!(acknowledged > 100, "a load that was no load proves nothing");
+    assert_eq!(violations, [], "{} promises broken", violations.len());
+    assert!(broker.stop().success());
+    audit(broker);
+}
+
+/// The offline audit finds every invariant kept, and the tables equal to a replay of the log.
+fn audit(broker: &Broker) {
+    let output = Command::new(millrace())
+        .args(["check", "--output", "json"])
+        .arg(broker.data())
+        .output()
+        .expect("the binary can be run");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}{errors}");
+    let audit: Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!(audit["violations"], serde_json::json!([]), "{audit}");
+    assert!(audit["digest"].is_string(), "{audit}");
+    assert_eq!(audit["digest"], audit["replay_digest"], "{audit}");
+}
