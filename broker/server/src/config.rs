@@ -1,0 +1,193 @@
+//! The configuration of `millrace serve`: one struct, and where its values come from.
+
+mod members;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use figment::Figment;
+use figment::providers::{Format, Serialized, Toml};
+use serde::{Deserialize, Serialize};
+
+pub(crate) use members::Members;
+
+use crate::failure::Usage;
+use crate::serve::ServeArgs;
+
+/// Everything that `millrace serve` can be told. `millrace.example.toml` shows every key with its default.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    /// Directory that holds everything the broker keeps. Created when missing.
+    pub(crate) data: PathBuf,
+    /// Address for clients. Port 0 takes a free one.
+    pub(crate) listen: SocketAddr,
+    /// Number of this node in its cluster, from 1.
+    pub(crate) node: u64,
+    /// Address for the other nodes of the cluster.
+    pub(crate) peer_listen: SocketAddr,
+    /// The first members of the cluster; empty for a node alone. This version refuses more than one.
+    pub(crate) cluster: Members,
+    /// Form of the log on standard error.
+    pub(crate) log_format: LogFormat,
+}
+
+/// Form of the log on standard error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// A line for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data: PathBuf::from("./millrace-data"),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7440)),
+            node: 1,
+            peer_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7441)),
+            cluster: Members::default(),
+            log_format: LogFormat::Text,
+        }
+    }
+}
+
+impl Config {
+    /// Layers defaults, file, environment and flags (clap has merged the last two into `args`), and validates the whole.
+    ///
+    /// # Errors
+    /// [`Usage`], with the key and where its value came from.
+    pub(crate) fn load(args: &ServeArgs) -> Result<Self, Usage> {
+        let mut layers = Figment::from(Serialized::defaults(Self::default()));
+        if let Some(file) = &args.config {
+            layers = layers.merge(Toml::file_exact(file));
+        }
+        let config: Self = layers
+            .merge(Serialized::defaults(args))
+            .extract()
+            .map_err(describe)?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    fn validate(&self) -> Result<(), Usage> {
+        if self.node == 0 {
+            return Err(Usage::new("node: nodes are numbered from 1"));
+        }
+        if self.cluster.len() > 1 {
+            return Err(Usage::new(format!(
+                "cluster: {} members are named, but this version runs one node; leave the key out, or name this node alone",
+                self.cluster.len()
+            )));
+        }
+        if !self.cluster.is_empty() && !self.cluster.contains(self.node) {
+            return Err(Usage::new(format!(
+                "cluster: node {} is not among its members",
+                self.node
+            )));
+        }
+        if self.data.as_os_str().is_empty() {
+            return Err(Usage::new("data: a directory must be named"));
+        }
+        if self.listen == self.peer_listen && self.listen.port() != 0 {
+            return Err(Usage::new(format!(
+                "listen and peer_listen are both {}; give each its own",
+                self.listen
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// figment's sentence names the key and the file; it stands behind a word that tells the user where to look.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the signature that map_err wants"
+)]
+fn describe(error: figment::Error) -> Usage {
+    Usage::new(format!("configuration: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+        file.write_all(text.as_bytes()).expect("written");
+        file
+    }
+
+    fn args(file: &tempfile::NamedTempFile) -> ServeArgs {
+        ServeArgs {
+            config: Some(file.path().to_path_buf()),
+            ..ServeArgs::default()
+        }
+    }
+
+    #[test]
+    fn the_example_file_equals_the_defaults() {
+        let text = include_str!("../millrace.example.toml");
+        let from_file: Config = Figment::from(Toml::string(text))
+            .extract()
+            .expect("every key is there");
+        assert_eq!(from_file, Config::default());
+    }
+
+    #[test]
+    fn flags_win_over_the_file_which_wins_over_the_defaults() {
+        let file = file("listen = \"127.0.0.1:1\"\nnode = 7\n");
+        let mut args = args(&file);
+        args.listen = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 2)));
+        let config = Config::load(&args).expect("valid");
+        assert_eq!(
+            (config.listen.port(), config.node, config.peer_listen.port()),
+            (2, 7, 7441)
+        );
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_by_name() {
+        let file = file("listen_on = \"127.0.0.1:1\"\n");
+        let error = Config::load(&args(&file)).expect_err("unknown");
+        assert!(error.to_string().contains("listen_on"), "{error}");
+    }
+
+    #[test]
+    fn a_wrong_value_names_its_key() {
+        let file = file("listen = \"nowhere\"\n");
+        let error = Config::load(&args(&file)).expect_err("not an address");
+        assert!(error.to_string().contains("listen"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_file_is_an_error() {
+        let args = ServeArgs {
+            config: Some(PathBuf::from("/nowhere/millrace.toml")),
+            ..ServeArgs::default()
+        };
+        assert!(Config::load(&args).is_err());
+    }
+
+    #[test]
+    fn more_than_one_member_is_refused() {
+        let file = file("cluster = \"1=a:1,2=b:2\"\n");
+        let error = Config::load(&args(&file)).expect_err("two members");
+        assert!(
+            error.to_string().contains("this version runs one node"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_cluster_of_this_node_alone_is_fine_and_of_another_is_not() {
+        assert!(Config::load(&args(&file("cluster = \"1=a:1\"\n"))).is_ok());
+        assert!(Config::load(&args(&file("node = 2\ncluster = \"1=a:1\"\n"))).is_err());
+    }
+}

@@ -1,0 +1,61 @@
+//! `millrace serve`: reads the configuration, and runs the broker with it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::config::{Config, LogFormat, Members};
+
+/// The flags of `millrace serve`. Each has an environment variable and a key in the configuration file; a flag wins over
+/// the environment, which wins over the file, which wins over the default.
+#[derive(Debug, Default, Args, Serialize)]
+pub(crate) struct ServeArgs {
+    /// Directory that holds everything the broker keeps; created when missing [default: ./millrace-data]
+    #[arg(long, value_name = "DIR", env = "MILLRACE_DATA")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) data: Option<PathBuf>,
+
+    /// Address for clients; port 0 takes a free one [default: 127.0.0.1:7440]
+    #[arg(long, value_name = "ADDR", env = "MILLRACE_LISTEN")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) listen: Option<SocketAddr>,
+
+    /// Configuration file (TOML) with the keys data, listen, node, peer_listen, cluster, log_format
+    #[arg(long, value_name = "FILE", env = "MILLRACE_CONFIG")]
+    #[serde(skip)]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Number of this node in its cluster, from 1 [default: 1]
+    #[arg(long, value_name = "N", env = "MILLRACE_NODE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) node: Option<u64>,
+
+    /// Address for the other nodes of the cluster [default: 127.0.0.1:7441]
+    #[arg(long, value_name = "ADDR", env = "MILLRACE_PEER_LISTEN")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) peer_listen: Option<SocketAddr>,
+
+    /// The first members of the cluster, as 1=HOST:PORT,2=HOST:PORT; empty for a node alone (this version runs one node)
+    #[arg(long, value_name = "MEMBERS", env = "MILLRACE_CLUSTER")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cluster: Option<Members>,
+
+    /// Form of the log on standard error [default: text]
+    #[arg(long, value_name = "FORMAT", value_enum, env = "MILLRACE_LOG_FORMAT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+/// Runs the broker until it is told to stop.
+///
+/// # Errors
+/// When the configuration is wrong or the broker cannot start.
+pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
+    let config = Config::load(args)?;
+    anyhow::bail!(
+        "this build has no broker linked in; it would keep its data in {}",
+        config.data.display()
+    )
+}
