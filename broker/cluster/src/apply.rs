@@ -1,0 +1,307 @@
+//! The thread that applies: one for each group, the only one that touches its machine and its tables.
+//!
+//! **Invariants**: no entry is applied that is not durable here; an outcome is sent only when its batch is committed
+//! to the tables as one unit with its position; receivers are woken and the catalog is published before that.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::thread;
+
+use arc_swap::ArcSwap;
+use millrace_machine::Machine;
+use millrace_model::{Fault, GroupId, Outcome, Revision, Timestamp, Topology};
+use millrace_store::log::GroupLog;
+use millrace_store::tables::GroupTables;
+use openraft::EntryPayload;
+use openraft::storage::EntryResponder;
+use tokio::sync::{oneshot, watch};
+
+use crate::codec;
+use crate::snapshot::{Snapshot, SnapshotMeta, TableRows};
+use crate::types::{Body, Membership, Outcomes, Position, StoredMembership, TypeConfig};
+use crate::waiters::WaitersByQueue;
+
+/// System row of the position of the last applied entry.
+const APPLIED: &str = "applied";
+/// System row of the last applied membership.
+const MEMBERSHIP: &str = "membership";
+
+/// What others see of a group, kept up to date by its thread.
+#[derive(Debug)]
+pub(crate) struct View {
+    /// The node's receivers.
+    pub(crate) waiters: Arc<WaitersByQueue>,
+    /// The catalog; only group 0 sets it.
+    pub(crate) topology: Arc<ArcSwap<Topology>>,
+    /// The revision that the group stands at.
+    pub(crate) revision: watch::Sender<Revision>,
+    /// When something falls due; [`Timestamp::MAX`] when nothing ever does.
+    pub(crate) due: watch::Sender<Timestamp>,
+    /// Index of the last applied entry.
+    pub(crate) applied: AtomicU64,
+    /// Bytes of bodies applied since the start.
+    pub(crate) applied_bytes: watch::Sender<u64>,
+}
+
+impl View {
+    pub(crate) fn new(waiters: Arc<WaitersByQueue>, topology: Arc<ArcSwap<Topology>>) -> Self {
+        Self {
+            waiters,
+            topology,
+            revision: watch::Sender::new(Revision(0)),
+            due: watch::Sender::new(Timestamp::MAX),
+            applied: AtomicU64::new(0),
+            applied_bytes: watch::Sender::new(0),
+        }
+    }
+}
+
+/// Something for the thread to do, in the order of arrival.
+enum Work {
+    Apply { entries: Vec<EntryResponder<TypeConfig>>, done: oneshot::Sender<Result<(), Fault>> },
+    Call(Box<dyn FnOnce(&mut Applier) + Send>),
+}
+
+/// The way to a group's thread. When the last clone is dropped the thread ends.
+#[derive(Clone)]
+pub(crate) struct ApplyThread {
+    work: mpsc::Sender<Work>,
+}
+
+impl ApplyThread {
+    /// Opens the machine on `tables` and starts the thread.
+    ///
+    /// # Errors
+    /// A [`Fault`] when the tables cannot be read.
+    pub(crate) fn start(
+        group: GroupId,
+        tables: GroupTables,
+        log: GroupLog,
+        view: Arc<View>,
+    ) -> Result<Self, Fault> {
+        let mut applier = Applier::open(group, tables, log, view)?;
+        let (work, inbox) = mpsc::channel::<Work>();
+        let spawned = thread::Builder::new().name(format!("apply-{group}")).spawn(move || {
+            while let Ok(work) = inbox.recv() {
+                applier.work(work);
+            }
+        });
+        spawned.map_err(|error| Fault::new("start the apply thread", error))?;
+        Ok(Self { work })
+    }
+
+    /// Applies entries in order.
+    pub(crate) async fn apply(&self, entries: Vec<EntryResponder<TypeConfig>>) -> Result<(), Fault> {
+        let (done, is_done) = oneshot::channel();
+        self.send(Work::Apply { entries, done })?;
+        is_done.await.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    /// Runs `call` on the thread, between two batches.
+    pub(crate) async fn call<R: Send + 'static>(
+        &self,
+        call: impl FnOnce(&mut Applier) -> Result<R, Fault> + Send + 'static,
+    ) -> Result<R, Fault> {
+        let (done, is_done) = oneshot::channel();
+        self.send(Work::Call(Box::new(move |applier| {
+            // Whoever asked may have gone away.
+            let _ = done.send(call(applier));
+        })))?;
+        is_done.await.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    fn send(&self, work: Work) -> Result<(), Fault> {
+        self.work.send(work).map_err(|_| stopped())
+    }
+}
+
+fn stopped() -> Fault {
+    Fault::new("apply", "the thread of the group has stopped")
+}
+
+/// A group's machine with its position.
+pub(crate) struct Applier {
+    pub(crate) machine: Machine<GroupTables>,
+    group: GroupId,
+    log: GroupLog,
+    view: Arc<View>,
+    applied: Option<Position>,
+    membership: StoredMembership,
+    /// The snapshot built or installed last in this life of the node.
+    snapshot: Option<SnapshotMeta>,
+    /// Set by the first fault: nothing is applied any more.
+    fault: Option<Fault>,
+}
+
+impl Applier {
+    fn open(group: GroupId, tables: GroupTables, log: GroupLog, view: Arc<View>) -> Result<Self, Fault> {
+        let applied = applied(&tables)?;
+        let membership = tables.system(MEMBERSHIP)?.map(|row| codec::decode_membership(&row)).transpose().map_err(damaged)?;
+        let machine = Machine::open(group, tables)?;
+        let membership = membership.unwrap_or_default();
+        let applier = Self { machine, group, log, view, applied, membership, snapshot: None, fault: None };
+        applier.publish_all();
+        Ok(applier)
+    }
+
+    /// The position of the last applied entry, and the last applied membership.
+    pub(crate) fn state(&self) -> (Option<Position>, StoredMembership) {
+        (self.applied, self.membership.clone())
+    }
+
+    /// Makes everything applied durable.
+    pub(crate) fn flush(&mut self) -> Result<(), Fault> {
+        self.machine.tables_mut().flush()
+    }
+
+    /// All rows as they are now. The tables are durable up to the snapshot's position when this returns, so the log may
+    /// be purged up to there.
+    pub(crate) fn snapshot(&mut self) -> Result<Snapshot, Fault> {
+        self.machine.tables_mut().flush()?;
+        let rows = TableRows::new(self.machine.tables_mut().snapshot()?);
+        let meta = SnapshotMeta { last_log_id: self.applied, last_membership: self.membership.clone() };
+        self.snapshot = Some(meta.clone());
+        Ok(Snapshot { meta, snapshot: rows })
+    }
+
+    /// The snapshot built or installed last, by its position; its rows are those of now, which is later. 
+    pub(crate) fn last_snapshot(&mut self) -> Result<Option<Snapshot>, Fault> {
+        if self.snapshot.is_none() {
+            return Ok(None);
+        }
+        self.snapshot().map(Some)
+    }
+
+    /// Replaces all state by the rows of a snapshot.
+    pub(crate) fn install(&mut self, meta: &SnapshotMeta, rows: &TableRows) -> Result<(), Fault> {
+        let applied = meta.last_log_id.as_ref().map_or(0, |position| position.index);
+        self.machine.tables_mut().restore(applied, rows.iter(), &[])?;
+        self.machine.reopen()?;
+        self.applied = meta.last_log_id;
+        self.membership = meta.last_membership.clone();
+        let row = codec::encode_membership(&self.membership);
+        self.machine.tables_mut().set_system(MEMBERSHIP, row);
+        self.snapshot = Some(meta.clone());
+        self.write_position()?;
+        self.publish_all();
+        Ok(())
+    }
+
+    fn work(&mut self, work: Work) {
+        match work {
+            Work::Call(call) => call(self),
+            Work::Apply { entries, done } => {
+                let result = match &self.fault {
+                    Some(fault) => Err(fault.clone()),
+                    None => self.apply(entries),
+                };
+                self.fault = result.clone().err();
+                let _ = done.send(result);
+            }
+        }
+    }
+
+    fn apply(&mut self, entries: Vec<EntryResponder<TypeConfig>>) -> Result<(), Fault> {
+        let mut answers = Vec::with_capacity(entries.len());
+        let mut bytes = 0;
+        for (entry, responder) in entries {
+            self.wait_durable(entry.log_id.index)?;
+            let outcomes = match entry.payload {
+                EntryPayload::Blank => Vec::new(),
+                EntryPayload::Membership(membership) => self.adopt(entry.log_id, membership),
+                EntryPayload::Normal(Body(body)) => {
+                    bytes += body.len() as u64;
+                    self.apply_batch(entry.log_id.index, &body)?
+                }
+            };
+            self.applied = Some(entry.log_id);
+            answers.extend(responder.map(|responder| (responder, outcomes)));
+        }
+        self.write_position()?;
+        self.publish(bytes);
+        answers.into_iter().for_each(|(responder, outcomes)| responder.send(Outcomes(outcomes)));
+        Ok(())
+    }
+
+    /// Openraft may apply before the sync of this node has come back; payloads live in the log, so wait for it.
+    fn wait_durable(&self, index: u64) -> Result<(), Fault> {
+        if self.log.log_id(index).is_none() {
+            return Ok(());
+        }
+        self.log.wait_durable(index).map_err(|error| Fault::new("wait for the log", error))
+    }
+
+    fn adopt(
+        &mut self,
+        at: Position,
+        membership: Membership,
+    ) -> Vec<Outcome> {
+        self.membership = StoredMembership::new(Some(at), membership);
+        let row = codec::encode_membership(&self.membership);
+        self.machine.tables_mut().set_system(MEMBERSHIP, row);
+        Vec::new()
+    }
+
+    fn apply_batch(&mut self, index: u64, body: &[u8]) -> Result<Vec<Outcome>, Fault> {
+        let applied = self.machine.apply(index, body)?;
+        for (queue, ready) in applied.touched {
+            self.view.waiters.update(queue, ready);
+        }
+        if applied.topology_changed {
+            self.view.topology.store(self.machine.topology());
+        }
+        Ok(applied.outcomes)
+    }
+
+    fn write_position(&mut self) -> Result<(), Fault> {
+        let Some(applied) = &self.applied else { return Ok(()) };
+        let (row, index) = (codec::encode_position(applied), applied.index);
+        let tables = self.machine.tables_mut();
+        tables.set_system(APPLIED, row);
+        tables.commit(index);
+        tables.health()
+    }
+
+    fn publish(&mut self, bytes: u64) {
+        let applied = self.applied.as_ref().map_or(0, |applied| applied.index);
+        self.view.applied.store(applied, Ordering::Release);
+        set(&self.view.revision, self.machine.revision());
+        set(&self.view.due, self.machine.next_due().unwrap_or(Timestamp::MAX));
+        if bytes > 0 {
+            self.machine.tables_mut().note_log_bytes(bytes);
+            self.view.applied_bytes.send_modify(|sum| *sum += bytes);
+        }
+    }
+
+    fn publish_all(&self) {
+        for (queue, ready) in self.machine.queues_ready() {
+            self.view.waiters.update(queue, Some(ready));
+        }
+        if self.group == GroupId::META {
+            self.view.topology.store(self.machine.topology());
+        }
+        let applied = self.applied.as_ref().map_or(0, |applied| applied.index);
+        self.view.applied.store(applied, Ordering::Release);
+        set(&self.view.revision, self.machine.revision());
+        set(&self.view.due, self.machine.next_due().unwrap_or(Timestamp::MAX));
+    }
+}
+
+/// The position that tables stand at.
+pub(crate) fn applied(tables: &GroupTables) -> Result<Option<Position>, Fault> {
+    tables.system(APPLIED)?.map(|row| codec::decode_position(&row)).transpose().map_err(damaged)
+}
+
+/// Sets a watched value; those who watch are woken only by a change.
+fn set<T: PartialEq>(watched: &watch::Sender<T>, value: T) {
+    watched.send_if_modified(|now| {
+        let changed = *now != value;
+        *now = value;
+        changed
+    });
+}
+
+fn damaged(error: std::io::Error) -> Fault {
+    Fault::new("read the position of the tables", error)
+}

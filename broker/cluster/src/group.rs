@@ -1,0 +1,167 @@
+//! One Raft group of this node.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use millrace_model::ledger::{GroupStatus, MemberStatus};
+use millrace_model::{Answer, Fault, GroupId, Outcome, Proposal, Query, Unavailable};
+use millrace_store::log::GroupLog;
+use millrace_store::tables::GroupTables;
+use openraft::async_runtime::WatchReceiver as _;
+use openraft::{Config, ServerState, SnapshotPolicy};
+
+use crate::apply::{ApplyThread, View};
+use crate::batcher::Batcher;
+use crate::log_store::LogStore;
+use crate::network::Peers;
+use crate::options::ClusterOptions;
+use crate::state_machine::StateMachine;
+use crate::types::Raft;
+
+/// One Raft group of this node: its agreement, its batcher, its apply thread.
+pub(crate) struct Group {
+    /// Which group.
+    pub(crate) id: GroupId,
+    /// What is applied here.
+    pub(crate) view: Arc<View>,
+    /// Its log.
+    pub(crate) log: GroupLog,
+    /// Its agreement.
+    pub(crate) raft: Raft,
+    /// The way to its apply thread.
+    pub(crate) applier: ApplyThread,
+    /// Its batcher.
+    pub(crate) batcher: Batcher,
+    commit_timeout: Duration,
+}
+
+impl Group {
+    /// Starts the group on its log and tables; a group that was never started becomes one of this voter alone.
+    pub(crate) async fn start(
+        id: GroupId,
+        tables: GroupTables,
+        log: GroupLog,
+        view: Arc<View>,
+        options: &ClusterOptions,
+    ) -> Result<Self, Fault> {
+        check_whole(id, &tables, &log)?;
+        let applier = ApplyThread::start(id, tables, log.clone(), Arc::clone(&view))?;
+        let fault = |error: &dyn std::fmt::Display| Fault::new("start the group", error);
+        let config = Arc::new(config(id).validate().map_err(|error| fault(&error))?);
+        let stores = (LogStore(log.clone()), StateMachine(applier.clone()));
+        let raft = Raft::new(options.node, config, Peers, stores.0, stores.1).await.map_err(|error| fault(&error))?;
+        if !raft.is_initialized().await.map_err(|error| fault(&error))? {
+            let members = std::collections::BTreeMap::from([(options.node, openraft::impls::BasicNode::default())]);
+            raft.initialize(members).await.map_err(|error| fault(&error))?;
+        }
+        let batcher = Batcher::start(raft.clone());
+        Ok(Self { id, view, log, raft, applier, batcher, commit_timeout: options.commit_timeout })
+    }
+
+    /// Commits one command here.
+    pub(crate) async fn commit(&self, proposal: Proposal) -> Result<Outcome, Unavailable> {
+        let reply = self.batcher.submit(proposal)?;
+        match tokio::time::timeout(self.commit_timeout, reply).await {
+            Ok(Ok(outcome)) => outcome,
+            // It was handed to the log, and nobody can tell any more what came of it.
+            Ok(Err(_)) | Err(_) => Err(Unavailable::OutcomeUnknown),
+        }
+    }
+
+    /// Asks what is applied here.
+    pub(crate) async fn query(&self, query: Query) -> Result<Answer, Unavailable> {
+        let applied = Arc::clone(&self.view);
+        let answer = self.applier.call(move |applier| {
+            let mut answer = applier.machine.query(&query)?;
+            if let Answer::Audit(audit) = &mut answer {
+                audit.applied = applied.applied.load(Ordering::Acquire);
+            }
+            Ok(answer)
+        });
+        Ok(answer.await?)
+    }
+
+    /// Whether this node leads the group.
+    pub(crate) fn is_leader(&self) -> bool {
+        self.raft.is_leader()
+    }
+
+    /// How the group stands.
+    pub(crate) fn status(&self) -> GroupStatus {
+        let metrics = self.raft.metrics().borrow_watched().clone();
+        let leads = metrics.current_leader == Some(metrics.id);
+        let member = |node: u64| MemberStatus {
+            node,
+            state: if node == metrics.id { state(metrics.state) } else { "follower" }.to_owned(),
+            match_index: match (&metrics.replication, leads && node == metrics.id) {
+                (_, true) => metrics.last_log_index,
+                (Some(replication), false) => {
+                    replication.get(&node).and_then(|matched| matched.as_ref()).map(|matched| matched.index)
+                }
+                (None, false) => None,
+            },
+        };
+        GroupStatus {
+            id: self.id,
+            leader: metrics.current_leader,
+            term: metrics.current_term,
+            applied: self.view.applied.load(Ordering::Acquire),
+            members: metrics.membership_config.membership().nodes().map(|(node, _)| member(*node)).collect(),
+        }
+    }
+
+    /// Ready when the group has failed, with the reason; never ready while it is well.
+    pub(crate) async fn failed(&self) -> Fault {
+        let mut metrics = self.raft.metrics();
+        loop {
+            if let Err(fatal) = &metrics.borrow_watched().running_state {
+                return Fault::new(&format!("group {}", self.id), fatal);
+            }
+            if metrics.changed().await.is_err() {
+                return Fault::new(&format!("group {}", self.id), "the agreement has ended");
+            }
+        }
+    }
+}
+
+fn state(state: ServerState) -> &'static str {
+    match state {
+        ServerState::Leader => "leader",
+        ServerState::Follower => "follower",
+        ServerState::Candidate => "candidate",
+        ServerState::Learner => "learner",
+        ServerState::Shutdown => "stopped",
+    }
+}
+
+/// Openraft would take a log that ends before the tables, or begins after them, for a gap to be cleaned up. For us it
+/// is loss: payloads live in the log.
+pub(crate) fn check_whole(id: GroupId, tables: &GroupTables, log: &GroupLog) -> Result<(), Fault> {
+    let (first, last) = (log.purged().map_or(0, |id| id.index), log.last().map_or(0, |id| id.index));
+    let applied = tables.applied();
+    if applied < first || applied > last {
+        let reason = format!(
+            "the tables stand at entry {applied}, the log holds those after {first} up to {last}: something is lost; \
+             restore this node from a backup or from its peers"
+        );
+        return Err(Fault::new(&format!("group {id}"), reason));
+    }
+    Ok(())
+}
+
+/// Timers are slower than openraft's defaults, which flap under stalls of the disk. Sizes are ours: the log and the
+/// batcher count bytes, where openraft counts entries.
+fn config(id: GroupId) -> Config {
+    Config {
+        cluster_name: format!("millrace-{id}"),
+        heartbeat_interval: 250,
+        election_timeout_min: 1500,
+        election_timeout_max: 3000,
+        enable_pre_vote: Some(true),
+        max_payload_entries: 64,
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: 0,
+        ..Config::default()
+    }
+}

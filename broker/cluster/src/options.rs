@@ -1,0 +1,35 @@
+//! What can be set about the agreement.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What can be set about the agreement. [`ClusterOptions::new`] is for production; tests make logs small.
+#[derive(Clone, Debug)]
+pub struct ClusterOptions {
+    /// The folder that holds the log and the tables of this node.
+    pub dir: PathBuf,
+    /// This node's number, from 1.
+    pub node: u64,
+    /// How many data groups a new node has. DESIGN: one for two cores.
+    pub data_groups: u32,
+    /// Bytes of log bodies after which the tables are made durable and the log is purged up to there.
+    pub snapshot_bytes: u64,
+    /// How long a commit may take before its outcome is called unknown.
+    pub commit_timeout: Duration,
+    /// What can be set about the log.
+    pub log: millrace_store::log::LogOptions,
+}
+
+impl ClusterOptions {
+    /// Node `node` with its data in `dir`, and defaults for all else.
+    pub fn new(dir: impl Into<PathBuf>, node: u64) -> Self {
+        Self {
+            dir: dir.into(),
+            node,
+            data_groups: 1,
+            snapshot_bytes: 256 << 20,
+            commit_timeout: Duration::from_secs(10),
+            log: millrace_store::log::LogOptions::default(),
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Snapshots: all rows of a group at one position.
+//!
+//! With one voter a snapshot never travels. It is what openraft needs before it purges: the statement that tables are
+//! durable up to a position. The rows are there all the same, so that a snapshot can be installed from another group
+//! of tables; payloads do not travel with them yet, which is why rows that refer to payloads are refused
+//! ([`TableRows::install_refused`]).
+
+use std::io;
+use std::sync::Arc;
+
+use millrace_model::Fault;
+use millrace_model::tables::Row;
+use millrace_store::tables::TableSnapshot;
+use openraft::storage::RaftSnapshotBuilder;
+
+use crate::apply::ApplyThread;
+use crate::types::TypeConfig;
+
+pub(crate) type SnapshotMeta = openraft::alias::SnapshotMetaOf<TypeConfig>;
+pub(crate) type Snapshot = openraft::alias::SnapshotOf<TypeConfig, TableRows>;
+
+/// The rows of a snapshot. Cloning shares them; they are read when they are asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct TableRows(Arc<TableSnapshot>);
+
+impl TableRows {
+    pub(crate) fn new(snapshot: TableSnapshot) -> Self {
+        Self(Arc::new(snapshot))
+    }
+
+    /// The rows in order of their keys.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Result<Row, Fault>> + Send + use<> {
+        self.0.rows()
+    }
+}
+
+/// Builds snapshots of one group.
+pub(crate) struct Builder(pub(crate) ApplyThread);
+
+impl RaftSnapshotBuilder<TypeConfig> for Builder {
+    type SnapshotData = TableRows;
+
+    async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
+        self.0.call(|applier| applier.snapshot()).await.map_err(io::Error::other)
+    }
+}

@@ -1,0 +1,55 @@
+//! A group's machine as openraft's state machine: every call goes to the group's apply thread.
+
+use std::io;
+
+use futures::{Stream, StreamExt as _};
+use openraft::storage::{EntryResponder, RaftStateMachine};
+
+use crate::apply::ApplyThread;
+use crate::snapshot::{Builder, Snapshot, SnapshotMeta, TableRows};
+use crate::types::{StoredMembership, Position, TypeConfig};
+
+/// Most entries that are handed to the apply thread at once.
+const APPLY_ENTRIES_MAX: usize = 64;
+
+/// The way from openraft to the apply thread.
+#[derive(Clone)]
+pub(crate) struct StateMachine(pub(crate) ApplyThread);
+
+impl RaftStateMachine<TypeConfig> for StateMachine {
+    type SnapshotData = TableRows;
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(&mut self) -> Result<(Option<Position>, StoredMembership), io::Error> {
+        self.0.call(|applier| Ok(applier.state())).await.map_err(io::Error::other)
+    }
+
+    async fn apply<S>(&mut self, entries: S) -> Result<(), io::Error>
+    where
+        S: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + Send,
+    {
+        let mut chunks = entries.ready_chunks(APPLY_ENTRIES_MAX);
+        while let Some(chunk) = chunks.next().await {
+            let entries = chunk.into_iter().collect::<Result<Vec<_>, _>>()?;
+            self.0.apply(entries).await.map_err(io::Error::other)?;
+        }
+        Ok(())
+    }
+
+    async fn try_create_snapshot_builder(&mut self, _force: bool) -> Option<Builder> {
+        Some(Builder(self.0.clone()))
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        Builder(self.0.clone())
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, rows: TableRows) -> Result<(), io::Error> {
+        let meta = meta.clone();
+        self.0.call(move |applier| applier.install(&meta, &rows)).await.map_err(io::Error::other)
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
+        self.0.call(|applier| applier.last_snapshot()).await.map_err(io::Error::other)
+    }
+}

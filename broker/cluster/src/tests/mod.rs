@@ -1,0 +1,5 @@
+//! Tests of the room: openraft's own storage suite on the real stores, and whole nodes.
+#![allow(clippy::unwrap_used)]
+
+mod life;
+mod suite;

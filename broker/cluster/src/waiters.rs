@@ -1,0 +1,193 @@
+//! Receivers that wait for entries.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use millrace_model::{QueueId, limit};
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+
+/// What the receivers of one queue share.
+///
+/// **Invariant**: a receive is proposed only under a [`Claim`] of at least one ready entry that no other proposed
+/// receive has claimed. So a crowd of receivers costs one log entry for each message, not for each receiver.
+#[derive(Debug, Default)]
+pub(crate) struct Waiters {
+    /// Ready entries, as of the last applied batch.
+    ready: AtomicU64,
+    /// Ready entries that receives under way will take.
+    claimed: AtomicU64,
+    /// How many receivers sleep.
+    asleep: AtomicUsize,
+    /// Set when the queue is gone.
+    gone: AtomicBool,
+    wake: Notify,
+}
+
+/// Ready entries that one receive under way will take.
+pub(crate) struct Claim<'a> {
+    waiters: &'a Waiters,
+    entries: u64,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        self.waiters.claimed.fetch_sub(self.entries, Ordering::SeqCst);
+        self.waiters.wake();
+    }
+}
+
+impl Waiters {
+    /// Claims up to `max` ready entries; `None` when there are none to be had.
+    pub(crate) fn claim(&self, max: u32) -> Option<Claim<'_>> {
+        let mut claimed = self.claimed.load(Ordering::SeqCst);
+        loop {
+            let free = self.ready.load(Ordering::SeqCst).saturating_sub(claimed);
+            let entries = free.min(u64::from(max));
+            if entries == 0 {
+                return None;
+            }
+            let next = claimed + entries;
+            match self.claimed.compare_exchange(claimed, next, Ordering::SeqCst, Ordering::SeqCst) {
+                Ok(_) => return Some(Claim { waiters: self, entries }),
+                Err(now) => claimed = now,
+            }
+        }
+    }
+
+    /// Whether the queue is gone.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::SeqCst)
+    }
+
+    /// Sleeps until `deadline` unless entries can be claimed or the queue goes away.
+    pub(crate) async fn sleep(&self, deadline: Instant) {
+        let wake = self.wake.notified();
+        tokio::pin!(wake);
+        wake.as_mut().enable();
+        self.asleep.fetch_add(1, Ordering::SeqCst);
+        // Looked at again after enlisting: what became ready in between wakes nobody else.
+        if self.free() == 0 && !self.is_gone() {
+            let _ = timeout_at(deadline, wake).await;
+        }
+        self.asleep.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    fn free(&self) -> u64 {
+        self.ready.load(Ordering::SeqCst).saturating_sub(self.claimed.load(Ordering::SeqCst))
+    }
+
+    fn set_ready(&self, ready: u64) {
+        self.ready.store(ready, Ordering::SeqCst);
+        self.wake();
+    }
+
+    /// Wakes as many sleepers as there are entries to claim; each of them takes at least one.
+    fn wake(&self) {
+        let asleep = self.asleep.load(Ordering::SeqCst) as u64;
+        for _ in 0..self.free().min(asleep) {
+            self.wake.notify_one();
+        }
+    }
+
+    fn close(&self) {
+        self.gone.store(true, Ordering::SeqCst);
+        self.wake.notify_waiters();
+    }
+}
+
+/// The receivers of all queues of the node.
+#[derive(Debug, Default)]
+pub(crate) struct WaitersByQueue {
+    queues: Mutex<HashMap<QueueId, Arc<Waiters>>>,
+    waiting: AtomicUsize,
+}
+
+impl WaitersByQueue {
+    /// The receivers of `queue`; `None` when no such queue was applied here.
+    pub(crate) fn get(&self, queue: QueueId) -> Option<Arc<Waiters>> {
+        self.lock().get(&queue).cloned()
+    }
+
+    /// Takes over the ready count of `queue` after a batch; `None` says that the queue is gone.
+    pub(crate) fn update(&self, queue: QueueId, ready: Option<u64>) {
+        let mut queues = self.lock();
+        match ready {
+            Some(ready) => queues.entry(queue).or_default().set_ready(ready),
+            None => {
+                if let Some(waiters) = queues.remove(&queue) {
+                    waiters.close();
+                }
+            }
+        }
+    }
+
+    /// Wakes everybody for good: the node stops.
+    pub(crate) fn close(&self) {
+        self.lock().drain().for_each(|(_, waiters)| waiters.close());
+    }
+
+    /// Counts one more long poll; `None` when there are too many already.
+    pub(crate) fn enter(&self) -> Option<Waiting<'_>> {
+        let before = self.waiting.fetch_add(1, Ordering::Relaxed);
+        let waiting = Waiting(&self.waiting);
+        (before < limit::WAITERS_MAX).then_some(waiting)
+    }
+
+    /// How many long polls wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<QueueId, Arc<Waiters>>> {
+        // The map is whole between any two statements under the lock, so a panic elsewhere leaves it usable.
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One long poll that waits.
+pub(crate) struct Waiting<'a>(&'a AtomicUsize);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn claims_never_exceed_what_is_ready() {
+        let waiters = Waiters::default();
+        assert!(waiters.claim(1).is_none());
+        waiters.set_ready(5);
+        let first = waiters.claim(3).expect("five are ready");
+        let second = waiters.claim(10).expect("two are left");
+        assert_eq!((first.entries, second.entries), (3, 2));
+        assert!(waiters.claim(1).is_none());
+        drop(first);
+        assert_eq!(waiters.claim(10).expect("three are free again").entries, 3);
+    }
+
+    #[tokio::test]
+    async fn a_sleeper_wakes_for_an_entry_and_for_the_end_of_its_queue() {
+        let queues = Arc::new(WaitersByQueue::default());
+        queues.update(QueueId(1), Some(0));
+        let waiters = queues.get(QueueId(1)).expect("just made");
+        let far = Instant::now() + Duration::from_secs(60);
+        for change in [Some(1), None] {
+            let sleeper = Arc::clone(&waiters);
+            let sleep = tokio::spawn(async move { sleeper.sleep(far).await });
+            tokio::task::yield_now().await;
+            queues.update(QueueId(1), change);
+            tokio::time::timeout(Duration::from_secs(5), sleep).await.expect("woken").expect("no panic");
+            waiters.ready.store(0, Ordering::SeqCst);
+        }
+        assert!(waiters.is_gone());
+        assert!(queues.get(QueueId(1)).is_none());
+    }
+}
