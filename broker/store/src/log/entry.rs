@@ -39,16 +39,5 @@ impl LogEntry {
 }
 
 /// The number of a segment. Numbers rise along the stream and are never given twice, also when files are reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SegmentId(pub u64);
-
-/// A slice of an entry's body: where a payload lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PayloadRange {
-    /// The entry.
-    pub index: u64,
-    /// First byte, counted from the start of the body.
-    pub offset: u32,
-    /// How many bytes.
-    pub len: u32,
-}

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use millrace_model::GroupId;
+
 use crate::fault::{Damage, IoFault};
-use crate::log::{GroupId, SegmentId};
 
 /// Why the log refused or failed. Only `Io`, `Damage`, `Lost` and `Poisoned` speak of the disk; the others tell the
 /// caller of a mistake of its own.
@@ -25,6 +26,9 @@ pub enum LogError {
     /// An earlier write or sync failed; nothing is written any more. The node must stop.
     #[error("the log has failed before and takes no more writes: {0}")]
     Poisoned(Arc<LogError>),
+    /// The writer thread met a bug. The node must stop.
+    #[error("the log's writer has panicked")]
+    WriterPanicked,
     /// The log was closed.
     #[error("the log is closed")]
     Closed,
@@ -65,18 +69,6 @@ pub enum LogError {
         body: u32,
         /// End of the slice asked for.
         end: u64,
-    },
-    /// More references were released than there were: a bug of the caller, and a payload may be gone too early.
-    #[error("group {group}: segment {segment:?} has {refs} references, {change} was applied")]
-    RefUnderflow {
-        /// The group counted.
-        group: GroupId,
-        /// The segment counted.
-        segment: SegmentId,
-        /// References before.
-        refs: u64,
-        /// The change asked for.
-        change: i64,
     },
     /// The options make no sense.
     #[error("log options: {0}")]

@@ -1,14 +1,30 @@
 //! The log of a node.
 
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
-use crate::log::{GroupId, GroupLog, LogError, LogMetrics, LogOptions, SegmentId};
+use millrace_model::GroupId;
+
+use crate::fault::IoFault;
+use crate::log::shared::Shared;
+use crate::log::writer::Writer;
+use crate::log::{GroupLog, LogError, LogMetrics, LogOptions, SegmentId, recovery, spares};
+use crate::refs::Segments;
+
+/// The result of the writer thread.
+type WriterThread = JoinHandle<Result<(), Arc<LogError>>>;
 
 /// The log of a node, shared by all its groups. Dropping it closes it; [`Log::close`] tells whether that went well.
-#[derive(Debug)]
 pub struct Log {
-    _private: (),
+    shared: Arc<Shared>,
+    is_new: bool,
+    threads: Mutex<Option<(WriterThread, JoinHandle<()>)>>,
+    /// Keeps other processes out.
+    _lock: File,
 }
 
 /// How much room is left without asking the disk for more.
@@ -28,8 +44,8 @@ pub struct SegmentUse {
     pub id: SegmentId,
     /// Bytes of records in it.
     pub bytes: u64,
-    /// Live references to its entries, over all groups.
-    pub refs: u64,
+    /// How many groups still need it: for entries, or for payloads that their tables refer to.
+    pub needed_by: usize,
     /// Whether it is the one being written.
     pub active: bool,
 }
@@ -42,37 +58,69 @@ impl Log {
     /// `Damage`: a record is unreadable that was known to be durable. `Lost`: the log ends before the watermark.
     /// `InUse`: another process has it. `Io`, also when there is no space for a first segment. `Options`.
     pub fn open(dir: impl AsRef<Path>, options: LogOptions) -> Result<Self, LogError> {
-        todo!()
+        options.check()?;
+        let dir = dir.as_ref();
+        let lock = recovery::lock(dir)?;
+        let opened = recovery::open(dir, &options)?;
+        let active_left = opened.start.active.size - opened.start.next;
+        let shared = Arc::new(Shared::new(dir.to_path_buf(), options, opened.state));
+        shared.tell_space(&shared.lock(), active_left);
+        let (writer, maker) = (
+            Writer::new(Arc::clone(&shared), opened.start),
+            Arc::clone(&shared),
+        );
+        let guard = FailOnPanic(Arc::clone(&shared));
+        let writer = spawn("log-writer", dir, move || {
+            let _guard = guard;
+            writer.run()
+        })?;
+        let maker = spawn("log-spares", dir, move || {
+            spares::run(&maker, opened.spare_number)
+        })?;
+        Ok(Self {
+            shared,
+            is_new: opened.is_new,
+            threads: Mutex::new(Some((writer, maker))),
+            _lock: lock,
+        })
     }
 
     /// Whether [`Log::open`] found nothing and made a new log. If the node has tables with a `last_applied`, that is a loss.
     pub fn is_new(&self) -> bool {
-        todo!()
+        self.is_new
     }
 
     /// The groups that have ever written here, in order.
     pub fn groups(&self) -> Vec<GroupId> {
-        todo!()
+        self.shared.lock().groups.keys().copied().collect()
     }
 
     /// The log of one group; it need not have been written to yet. Clones share everything.
     pub fn group(&self, group: GroupId) -> GroupLog {
-        todo!()
+        GroupLog::new(Arc::clone(&self.shared), group)
     }
 
     /// How much room there is. Cheap: two atomic loads.
     pub fn space(&self) -> Space {
-        todo!()
+        self.shared.space()
     }
 
-    /// The live segments in order, with their references.
+    /// The live segments in order, and who needs them.
     pub fn segments(&self) -> Vec<SegmentUse> {
-        todo!()
+        let state = self.shared.lock();
+        let active = state.segments.keys().next_back().copied();
+        let segment_use = |(id, live): (&SegmentId, &crate::log::state::Live)| SegmentUse {
+            id: *id,
+            bytes: u64::from(live.end),
+            needed_by: state.needed_by(*id),
+            active: active == Some(*id),
+        };
+        state.segments.iter().map(segment_use).collect()
     }
 
     /// What was counted.
     pub fn metrics(&self) -> Arc<LogMetrics> {
-        todo!()
+        Arc::clone(&self.shared.metrics)
     }
 
     /// Writes and syncs everything that waits, records the end in the watermark, and stops the writer. Operations after
@@ -81,6 +129,71 @@ impl Log {
     /// # Errors
     /// The failure of the last write or sync, or an earlier one.
     pub fn close(&self) -> Result<(), Arc<LogError>> {
-        todo!()
+        {
+            let mut state = self.shared.lock();
+            state.closing = true;
+            self.shared.work.notify_all();
+            self.shared.room.notify_all();
+            self.shared.spares.notify_all();
+        }
+        let threads = self
+            .threads
+            .lock()
+            .map_or(None, |mut threads| threads.take());
+        let Some((writer, maker)) = threads else {
+            return Ok(());
+        };
+        let written = writer.join();
+        // It has nothing to tell, and a panic in it was printed.
+        let _ = maker.join();
+        written.unwrap_or_else(|_| Err(Arc::new(LogError::Closed)))
     }
+}
+
+impl Segments for Log {
+    fn segment_of(&self, group: GroupId, index: u64) -> Option<SegmentId> {
+        self.group(group).segment_of(index)
+    }
+
+    fn flushed(&self, group: GroupId, applied: u64, live: &BTreeSet<SegmentId>) {
+        self.group(group).flushed(applied, live);
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::error!(%error, "the log was not closed cleanly");
+        }
+    }
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Log")
+            .field("dir", &self.shared.dir)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Tells everybody who waits for the writer when a bug ends it.
+struct FailOnPanic(Arc<Shared>);
+
+impl Drop for FailOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail(&Arc::new(LogError::WriterPanicked));
+        }
+    }
+}
+
+fn spawn<T: Send + 'static>(
+    name: &str,
+    dir: &Path,
+    body: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, LogError> {
+    let spawned = std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(body);
+    Ok(spawned.map_err(IoFault::at("start a thread for", dir))?)
 }

@@ -1,0 +1,103 @@
+//! The state with its lock, its signals and what is read without the lock.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+
+use crate::log::state::State;
+use crate::log::{Done, LogError, LogMetrics, LogOptions, Space};
+
+/// A ready segment that payloads may not use once the disk is full: it is left to acks, receives and votes.
+const RESERVE_SEGMENTS: usize = 1;
+
+/// What one log's handles and threads share.
+pub(crate) struct Shared {
+    pub(crate) dir: PathBuf,
+    pub(crate) options: LogOptions,
+    pub(crate) metrics: Arc<LogMetrics>,
+    state: Mutex<State>,
+    /// The writer has something to do.
+    pub(crate) work: Condvar,
+    /// The queue has become shorter.
+    pub(crate) room: Condvar,
+    /// A free segment was taken, or the log closes.
+    pub(crate) spares: Condvar,
+    free_bytes: AtomicU64,
+    full: AtomicBool,
+}
+
+impl Shared {
+    pub(crate) fn new(dir: PathBuf, options: LogOptions, state: State) -> Self {
+        Self {
+            dir,
+            options,
+            metrics: Arc::default(),
+            state: Mutex::new(state),
+            work: Condvar::new(),
+            room: Condvar::new(),
+            spares: Condvar::new(),
+            free_bytes: AtomicU64::new(0),
+            full: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state
+            .lock()
+            .expect("a panic under the log's lock is a bug, and nothing may be written after it")
+    }
+
+    /// Waits on `signal`, with the lock given up meanwhile.
+    pub(crate) fn wait<'a>(
+        &self,
+        signal: &Condvar,
+        state: MutexGuard<'a, State>,
+    ) -> MutexGuard<'a, State> {
+        signal
+            .wait(state)
+            .expect("a panic under the log's lock is a bug, and nothing may be written after it")
+    }
+
+    /// Publishes how much room there is; to be called whenever segments come or go.
+    pub(crate) fn tell_space(&self, state: &State, active_left: u32) {
+        let free = state.free.len() as u64;
+        self.free_bytes.store(
+            free * u64::from(self.options.segment_bytes) + u64::from(active_left),
+            Relaxed,
+        );
+        self.tell_full(state);
+        self.metrics
+            .segments_live
+            .store(state.segments.len() as u64, Relaxed);
+        self.metrics.segments_free.store(free, Relaxed);
+    }
+
+    /// Publishes whether the disk is full.
+    pub(crate) fn tell_full(&self, state: &State) {
+        let starved = state.starved && state.free.len() <= RESERVE_SEGMENTS;
+        self.full.store(starved || state.stuck, Relaxed);
+    }
+
+    pub(crate) fn space(&self) -> Space {
+        Space {
+            free_bytes: self.free_bytes.load(Relaxed),
+            full: self.full.load(Relaxed),
+        }
+    }
+
+    /// Nothing is written from now on; tells everybody who waits.
+    pub(crate) fn fail(&self, error: &Arc<LogError>) {
+        let waiting = self.lock().fail(Arc::clone(error));
+        for signal in [&self.work, &self.room, &self.spares] {
+            signal.notify_all();
+        }
+        call_all(waiting, &Err(Arc::clone(error)));
+    }
+}
+
+/// Calls every callback with `result`. Never under the lock: they may read the log.
+pub(crate) fn call_all(callbacks: Vec<Done>, result: &Result<(), Arc<LogError>>) {
+    for callback in callbacks {
+        callback(result.clone());
+    }
+}

@@ -1,0 +1,550 @@
+//! The one thread that writes: takes everything that waits, writes it, syncs once, and tells everybody.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::io::IoSlice;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use millrace_model::GroupId;
+
+use crate::fault::IoFault;
+use crate::log::checkpoint::Checkpoint;
+use crate::log::index::{Place, Slot};
+use crate::log::op::{Action, Effect, Op};
+use crate::log::record::{ALIGN, Body, HEADER_BYTES, Header, Kind, record_bytes};
+use crate::log::segment::{FIRST_RECORD, SegmentFile, live_name, sync_dir};
+use crate::log::shared::{Shared, call_all};
+use crate::log::state::{Live, Work};
+use crate::log::watermark::{Mark, Watermark};
+use crate::log::{LogError, LogId, SegmentId};
+
+/// Kept free at the end of a segment beside two checkpoints: the end record, a seal, and growth between two looks.
+const HEADROOM_BYTES: usize = 1024;
+
+/// A record that is ready to be written.
+struct Framed {
+    header: [u8; HEADER_BYTES],
+    body: Option<Body>,
+    /// Zeros behind it.
+    pad: usize,
+}
+
+/// Where the writer begins.
+pub(crate) struct Start {
+    pub(crate) watermark: Watermark,
+    pub(crate) log: u64,
+    /// Groups that the watermark names.
+    pub(crate) known: BTreeSet<GroupId>,
+    pub(crate) stream: Checkpoint,
+    pub(crate) active: Arc<SegmentFile>,
+    /// Where the next record goes.
+    pub(crate) next: u32,
+    /// The active segment has its end record already.
+    pub(crate) ended: bool,
+    /// The next segment's number.
+    pub(crate) next_id: u64,
+}
+
+/// The one thread that writes.
+pub(crate) struct Writer {
+    shared: Arc<Shared>,
+    at: Start,
+    /// Up to where the active segment is on disk.
+    synced: u32,
+    /// Operations taken from the queue and not yet framed.
+    todo: VecDeque<Op>,
+    /// Records that are to be written from `framed_from` on.
+    framed: Vec<Framed>,
+    framed_from: u32,
+    /// What the framed records change once they are synced.
+    effects: Vec<Effect>,
+}
+
+impl Writer {
+    pub(crate) fn new(shared: Arc<Shared>, start: Start) -> Self {
+        let (synced, framed_from) = (start.next, start.next);
+        Self {
+            shared,
+            at: start,
+            synced,
+            todo: VecDeque::new(),
+            framed: Vec::new(),
+            framed_from,
+            effects: Vec::new(),
+        }
+    }
+
+    /// Writes until the log closes or fails.
+    pub(crate) fn run(mut self) -> Result<(), Arc<LogError>> {
+        loop {
+            let done = match self.next_work() {
+                Ok(Work::Batch {
+                    ops,
+                    committed,
+                    retired,
+                }) => self.batch(ops, committed, retired),
+                Ok(Work::Seal { committed }) => self.seal(committed),
+                Ok(Work::Close) => return self.close().map_err(|e| self.fail(e)),
+                Err(poison) => return Err(poison),
+            };
+            done.map_err(|e| self.fail(e))?;
+        }
+    }
+
+    fn next_work(&self) -> Result<Work, Arc<LogError>> {
+        let mut state = self.shared.lock();
+        loop {
+            if let Some(poison) = &state.poison {
+                return Err(Arc::clone(poison));
+            }
+            if let Some(work) = state.next_work() {
+                return Ok(work);
+            }
+            state = self.shared.wait(&self.shared.work, state);
+        }
+    }
+
+    fn batch(
+        &mut self,
+        ops: Vec<Op>,
+        committed: Vec<(GroupId, Option<LogId>)>,
+        retired: Vec<Live>,
+    ) -> Result<(), LogError> {
+        self.todo = ops.into();
+        if !retired.is_empty() {
+            self.recycle(retired)?;
+        }
+        for (group, committed) in committed {
+            self.put(Header::bare(Kind::Committed, group, committed), None)?;
+            self.at.stream.groups.entry(group).or_default().committed = committed;
+        }
+        while let Some(op) = self.todo.pop_front() {
+            self.plan(op)?;
+        }
+        self.flush()
+    }
+
+    /// Frames the records of `op`. What the stream amounts to changes behind each record, never before: a record may
+    /// need a new segment, which begins with what the stream amounted to before it.
+    fn plan(&mut self, op: Op) -> Result<(), LogError> {
+        let Op {
+            number,
+            group,
+            action,
+            bytes,
+            done,
+        } = op;
+        // Noted first, so that a failure on the way finds the callback.
+        let finish = Effect::Finish {
+            number,
+            group,
+            bytes,
+            done,
+        };
+        let planned = self.plan_action(group, action);
+        self.effects.push(finish);
+        planned
+    }
+
+    fn plan_action(&mut self, group: GroupId, action: Action) -> Result<(), LogError> {
+        match action {
+            Action::Append(entries) => {
+                for (id, tag, body) in entries {
+                    self.plan_entry(group, id, tag, body)?;
+                }
+            }
+            Action::Vote(body) => {
+                let vote = body.bytes.clone();
+                self.put(
+                    Header::bare(Kind::Vote, group, None).with_body(&body),
+                    Some(body),
+                )?;
+                self.at.stream.groups.entry(group).or_default().vote = Some(vote);
+            }
+            Action::Truncate(last) => {
+                self.put(Header::bare(Kind::Truncate, group, last), None)?;
+                self.at.stream.groups.entry(group).or_default().last = last;
+                self.effects.push(Effect::Truncate(group, last));
+            }
+            Action::Purge(upto) => {
+                self.put(Header::bare(Kind::Purge, group, Some(upto)), None)?;
+                self.at.stream.groups.entry(group).or_default().purge(upto);
+                self.effects.push(Effect::Purge(group, upto));
+            }
+        }
+        Ok(())
+    }
+
+    fn plan_entry(
+        &mut self,
+        group: GroupId,
+        id: LogId,
+        tag: u8,
+        body: Body,
+    ) -> Result<(), LogError> {
+        let header = Header {
+            tag,
+            ..Header::bare(Kind::Entry, group, Some(id))
+        }
+        .with_body(&body);
+        let offset = self.put(header, Some(body))?;
+        self.at.stream.groups.entry(group).or_default().last = Some(id);
+        let slot = Slot {
+            offset,
+            body_len: header.body_len,
+        };
+        self.effects.push(Effect::Entry(
+            group,
+            Place {
+                id,
+                segment: self.at.active.id,
+                slot,
+            },
+        ));
+        Ok(())
+    }
+
+    /// Frames a record, in a new segment if it must be; returns its offset.
+    fn put(&mut self, header: Header, body: Option<Body>) -> Result<u32, LogError> {
+        let bytes = header.record_bytes() + self.headroom();
+        if !self.fits(bytes) {
+            self.rotate()?;
+            if !self.fits(bytes) {
+                return Err(LogError::TooLarge {
+                    bytes,
+                    max: self.at.active.size as usize,
+                });
+            }
+        }
+        Ok(self.frame(header, body))
+    }
+
+    fn fits(&self, bytes: usize) -> bool {
+        !self.at.ended && self.at.next as usize + bytes <= self.at.active.size as usize
+    }
+
+    /// Bytes that are kept for what must be written when the disk is full: a checkpoint gives segments back.
+    fn headroom(&self) -> usize {
+        2 * record_bytes(self.at.stream.encoded_bytes()) + HEADROOM_BYTES
+    }
+
+    fn frame(&mut self, header: Header, body: Option<Body>) -> u32 {
+        let offset = self.at.next;
+        let header = Header {
+            synced: self.synced,
+            ..header
+        };
+        let unpadded = HEADER_BYTES
+            + body
+                .as_ref()
+                .map_or(0, |body| body.table.len() + body.bytes.len());
+        let pad = header.record_bytes() - unpadded;
+        assert!(pad < ALIGN, "the header tells the true length of the body");
+        self.framed.push(Framed {
+            header: header.encode(self.at.active.salt, offset),
+            body,
+            pad,
+        });
+        self.at.next += u32::try_from(header.record_bytes()).expect("it fits into the segment");
+        offset
+    }
+
+    /// Makes everything framed durable and tells everybody.
+    fn flush(&mut self) -> Result<(), LogError> {
+        if !self.framed.is_empty() {
+            self.write()?;
+            self.sync()?;
+            self.name_new_groups()?;
+        }
+        self.complete();
+        Ok(())
+    }
+
+    fn write(&mut self) -> Result<(), LogError> {
+        let bytes = self.at.next - self.framed_from;
+        loop {
+            match self
+                .at
+                .active
+                .write_at(&mut slices(&self.framed), self.framed_from)
+            {
+                Ok(()) => break,
+                // Only on a file system that does not overwrite in place. The same bytes may be written again.
+                Err(fault) if fault.is_full() => self.wait_for_disk(&fault)?,
+                Err(fault) => return Err(fault.into()),
+            }
+        }
+        self.shared
+            .metrics
+            .records
+            .fetch_add(self.framed.len() as u64, Relaxed);
+        self.shared
+            .metrics
+            .bytes_written
+            .fetch_add(u64::from(bytes), Relaxed);
+        self.framed.clear();
+        self.framed_from = self.at.next;
+        Ok(())
+    }
+
+    fn wait_for_disk(&self, fault: &IoFault) -> Result<(), LogError> {
+        tracing::warn!(%fault, "the disk is full; the log waits");
+        let mut state = self.shared.lock();
+        state.stuck = true;
+        self.shared.tell_full(&state);
+        let waited = self
+            .shared
+            .work
+            .wait_timeout(state, self.shared.options.full_retry);
+        state = waited
+            .expect("a panic under the log's lock is a bug, and nothing may be written after it")
+            .0;
+        state.stuck = false;
+        self.shared.tell_full(&state);
+        if state.closing {
+            Err(LogError::Closed)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn sync(&mut self) -> Result<(), LogError> {
+        let began = Instant::now();
+        self.at.active.sync()?;
+        let took = began.elapsed();
+        self.shared.metrics.syncs.fetch_add(1, Relaxed);
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.shared.metrics.sync_nanos.fetch_add(nanos, Relaxed);
+        if let Some(observe) = &self.shared.options.on_sync {
+            observe(took);
+        }
+        self.synced = self.at.next;
+        Ok(())
+    }
+
+    /// A group's first records are acknowledged only when the watermark knows of them: a log that is lost as a whole
+    /// must not look like one in which the group has never voted.
+    fn name_new_groups(&mut self) -> Result<(), LogError> {
+        if self
+            .at
+            .stream
+            .groups
+            .keys()
+            .any(|group| !self.at.known.contains(group))
+        {
+            self.set_watermark()?;
+        }
+        Ok(())
+    }
+
+    fn set_watermark(&mut self) -> Result<(), LogError> {
+        let groups: Vec<_> = self
+            .at
+            .stream
+            .groups
+            .iter()
+            .map(|(id, group)| (*id, group.last))
+            .collect();
+        self.at.known.extend(groups.iter().map(|(id, _)| *id));
+        let mark = Mark {
+            log: self.at.log,
+            segment: self.at.active.id,
+            offset: self.synced,
+            groups,
+        };
+        Ok(self.at.watermark.set(&mark)?)
+    }
+
+    fn complete(&mut self) {
+        let effects = std::mem::take(&mut self.effects);
+        let mut state = self.shared.lock();
+        if let Some(live) = state.segments.get_mut(&self.at.active.id) {
+            live.end = self.at.next;
+        }
+        let callbacks = state.apply(effects, &self.shared.options, &self.shared.metrics);
+        self.shared
+            .tell_space(&state, self.at.active.size - self.at.next);
+        drop(state);
+        self.shared.room.notify_all();
+        call_all(callbacks, &Ok(()));
+    }
+
+    /// Leaves behind, without a sync, a record that says up to where the segment was synced: what is damaged before it
+    /// was not torn. It costs a copy into the page cache, and so survives the end of the process, not of the machine.
+    fn seal(&mut self, committed: Vec<(GroupId, Option<LogId>)>) -> Result<(), LogError> {
+        let bytes = record_bytes(0) * (committed.len() + 1) + self.headroom();
+        let fits = self.fits(bytes);
+        for (group, committed) in committed {
+            self.at.stream.groups.entry(group).or_default().committed = committed;
+            if fits {
+                self.frame(Header::bare(Kind::Committed, group, committed), None);
+            }
+        }
+        if fits {
+            self.frame(Header::bare(Kind::Seal, GroupId::META, None), None);
+            self.write()?;
+        }
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), LogError> {
+        let committed = self.shared.lock().take_committed();
+        self.seal(committed)?;
+        self.sync()?;
+        self.set_watermark()
+    }
+
+    /// Ends the active segment and begins the next; waits while there is none.
+    fn rotate(&mut self) -> Result<(), LogError> {
+        self.flush()?;
+        let free = self.obtain_free()?;
+        if !self.at.ended {
+            self.frame(Header::bare(Kind::End, GroupId::META, None), None);
+            self.write()?;
+            self.sync()?;
+        }
+        self.begin(free)
+    }
+
+    fn obtain_free(&mut self) -> Result<PathBuf, LogError> {
+        loop {
+            let mut state = self.shared.lock();
+            let retired = loop {
+                if let Some(path) = state.free.pop() {
+                    self.shared.spares.notify_all();
+                    return Ok(path);
+                }
+                if self.fits(record_bytes(self.at.stream.encoded_bytes()) + record_bytes(0)) {
+                    let retired = state.take_recyclable();
+                    if !retired.is_empty() {
+                        break retired;
+                    }
+                }
+                if state.closing {
+                    return Err(LogError::Closed);
+                }
+                state = self.shared.wait(&self.shared.work, state);
+            };
+            drop(state);
+            self.recycle(retired)?;
+        }
+    }
+
+    fn begin(&mut self, free: PathBuf) -> Result<(), LogError> {
+        let id = SegmentId(self.at.next_id);
+        self.at.next_id += 1;
+        let size = self.shared.options.segment_bytes;
+        let (file, header) = SegmentFile::begin(&free, id, self.at.log, size)?;
+        file.write_bytes_at(&header, 0)?;
+        self.at.active = Arc::new(file);
+        self.at.stream.live.insert(id);
+        (self.at.next, self.framed_from, self.synced, self.at.ended) =
+            (FIRST_RECORD, FIRST_RECORD, 0, false);
+        self.frame_checkpoint();
+        self.write()?;
+        self.sync()?;
+        sync_dir(&self.shared.dir)?;
+        let mut state = self.shared.lock();
+        state.segments.insert(
+            id,
+            Live {
+                file: Arc::clone(&self.at.active),
+                end: self.at.next,
+            },
+        );
+        self.shared.tell_space(&state, size - self.at.next);
+        drop(state);
+        self.set_watermark()
+    }
+
+    fn frame_checkpoint(&mut self) {
+        let body = Body::new(self.at.stream.encode());
+        self.frame(
+            Header::bare(Kind::Checkpoint, GroupId::META, None).with_body(&body),
+            Some(body),
+        );
+    }
+
+    /// Gives segments back: first a synced checkpoint without them, then their files.
+    fn recycle(&mut self, retired: Vec<Live>) -> Result<(), LogError> {
+        for live in &retired {
+            self.at.stream.live.remove(&live.file.id);
+        }
+        if self.fits(record_bytes(self.at.stream.encoded_bytes()) + record_bytes(0)) {
+            self.frame_checkpoint();
+            self.flush()?;
+        } else {
+            self.rotate()?;
+        }
+        for live in retired {
+            self.give_back(live)?;
+        }
+        Ok(())
+    }
+
+    fn give_back(&mut self, live: Live) -> Result<(), LogError> {
+        let mut state = self.shared.lock();
+        let path = &live.file.path;
+        let wanted = state.free.len() < self.shared.options.free_segments_max;
+        if wanted && live.file.size == self.shared.options.segment_bytes {
+            let free = self
+                .shared
+                .dir
+                .join(format!("{}.free", live_name(live.file.id)));
+            std::fs::rename(path, &free).map_err(IoFault::at("give back", path))?;
+            state.free.push(free);
+        } else {
+            std::fs::remove_file(path).map_err(IoFault::at("remove", path))?;
+        }
+        self.shared.metrics.segments_recycled.fetch_add(1, Relaxed);
+        self.shared
+            .tell_space(&state, self.at.active.size - self.at.next);
+        drop(state);
+        self.shared.spares.notify_all();
+        Ok(())
+    }
+
+    /// Tells everybody who waits, in order, that nothing will be written any more.
+    fn fail(&mut self, error: LogError) -> Arc<LogError> {
+        tracing::error!(%error, "the log has failed");
+        let error = Arc::new(error);
+        self.shared
+            .lock()
+            .poison
+            .get_or_insert_with(|| Arc::clone(&error));
+        let planned =
+            std::mem::take(&mut self.effects)
+                .into_iter()
+                .filter_map(|effect| match effect {
+                    Effect::Finish { done, .. } => done,
+                    _ => None,
+                });
+        let taken = std::mem::take(&mut self.todo)
+            .into_iter()
+            .filter_map(|op| op.done);
+        let callbacks = planned.chain(taken).collect();
+        call_all(callbacks, &Err(Arc::clone(&error)));
+        self.shared.fail(&error);
+        error
+    }
+}
+
+/// The bytes of `framed` in order, where they lie.
+fn slices(framed: &[Framed]) -> Vec<IoSlice<'_>> {
+    const ZEROS: &[u8] = &[0; ALIGN];
+    let mut slices = Vec::with_capacity(framed.len() * 3);
+    for record in framed {
+        slices.push(IoSlice::new(&record.header));
+        if let Some(body) = &record.body {
+            slices.push(IoSlice::new(&body.table));
+            slices.push(IoSlice::new(&body.bytes));
+        }
+        if record.pad > 0 {
+            slices.push(IoSlice::new(&ZEROS[..record.pad]));
+        }
+    }
+    slices.retain(|slice| !slice.is_empty());
+    slices
+}
