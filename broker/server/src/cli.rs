@@ -32,7 +32,7 @@ use crate::{check, runtime};
 
 /// An event broker that you program with WebAssembly.
 #[derive(Debug, Parser)]
-#[command(name = "millrace", version, about, propagate_version = true)]
+#[command(name = "millrace", version, propagate_version = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,

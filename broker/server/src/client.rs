@@ -3,6 +3,8 @@
 mod answer;
 mod payload;
 mod route;
+#[cfg(test)]
+pub(crate) mod scripted;
 
 use std::time::Duration;
 
@@ -202,3 +204,71 @@ impl Client {
 
 /// The header of a JSON body.
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::scripted::{Scripted, reply};
+    use super::*;
+
+    #[tokio::test]
+    async fn one_connection_serves_many_requests_and_a_closed_one_is_made_again() {
+        let close =
+            "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}".to_owned();
+        let server = Scripted::start(vec![reply(200, "{}"), close, reply(200, "{}")]).await;
+        let mut client = Client::new(&server.url).expect("a URL");
+        for _ in 0..3 {
+            client.get(Route::of(["livez"])).await.expect("an answer");
+        }
+        assert_eq!(server.requests().len(), 3);
+        assert_eq!(server.connections(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_a_problem_with_its_code() {
+        let body = r#"{"code":"topic_not_found","detail":"There is no topic x.","status":404}"#;
+        let server = Scripted::start(vec![reply(404, body)]).await;
+        let mut client = Client::new(&server.url).expect("a URL");
+        let error = client
+            .post(Route::of(["v1"]), &json!({}))
+            .await
+            .expect_err("refused");
+        let problem = error.downcast_ref::<Problem>().expect("a problem");
+        assert_eq!(
+            (problem.status, problem.code.as_str()),
+            (404, "topic_not_found")
+        );
+    }
+
+    #[tokio::test]
+    async fn a_broker_that_is_not_there_is_named() {
+        let mut client = Client::new("http://127.0.0.1:9").expect("a URL");
+        let error = client
+            .get(Route::of(["livez"]))
+            .await
+            .expect_err("nobody listens");
+        assert!(
+            format!("{error:#}").contains("http://127.0.0.1:9"),
+            "{error:#}"
+        );
+    }
+
+    #[test]
+    fn other_urls_are_refused() {
+        for url in [
+            "https://a",
+            "a:1",
+            "http://a/path",
+            "http://a?x",
+            "",
+            "http://",
+        ] {
+            assert!(Client::new(url).is_err(), "{url}");
+        }
+        assert_eq!(
+            Client::new("http://a").map(|client| client.authority),
+            Ok("a:80".to_owned())
+        );
+    }
+}

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use serde::Deserialize;
 
 /// A command that was called wrongly: exit code 2.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Usage(String);
 

@@ -1,6 +1,5 @@
 //! Values that users type for options.
 
-use std::convert::Infallible;
 use std::str::FromStr;
 
 use serde::Serialize;
@@ -84,28 +83,5 @@ impl FromStr for Pair {
             }),
             _ => Err("give it as NAME=VALUE".to_owned()),
         }
-    }
-}
-
-/// Where a subscription begins: `now`, a sequence number, or a time.
-#[derive(Debug, Clone)]
-pub(crate) struct Start(Value);
-
-impl FromStr for Start {
-    type Err = Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(Self(match text.parse::<u64>() {
-            Ok(sequence) => serde_json::json!({ "sequence": sequence }),
-            Err(_) if text == "now" => Value::from("now"),
-            Err(_) => serde_json::json!({ "time": text }),
-        }))
-    }
-}
-
-impl Start {
-    /// As it stands in a subscription.
-    pub(crate) fn json(&self) -> &Value {
-        &self.0
     }
 }

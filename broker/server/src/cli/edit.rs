@@ -119,3 +119,48 @@ pub(super) async fn delete(
     client.delete(route).await?;
     out.done(&format!("{name} deleted"), &json!({ "deleted": name }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::OutputForm;
+    use super::*;
+    use crate::client::scripted::{Scripted, reply};
+
+    const SHOWN: &str = r#"{"name":"q","visibility_seconds":30,"dead_letter":{"queue":"d","max_receives":3},"counters":{"ready":1}}"#;
+    const KNOWN: [&str; 2] = ["visibility_seconds", "dead_letter"];
+
+    async fn update_with(changes: Fields, unset: &[String]) -> (Result<()>, Scripted) {
+        let server = Scripted::start(vec![reply(200, SHOWN), reply(200, "{}")]).await;
+        let mut client = Client::new(&server.url).expect("a URL");
+        let route = Route::of(["v1", "queues", "q"]);
+        let out = Output::new(OutputForm::Json);
+        let result = update(&mut client, out, route, &KNOWN, changes, unset).await;
+        (result, server)
+    }
+
+    #[tokio::test]
+    async fn an_update_sends_the_rest_back_over_the_version_it_saw() {
+        let changes = Fields::default().with("visibility_seconds", Some(60));
+        let (result, server) = update_with(changes, &[]).await;
+        result.expect("updated");
+        let put = &server.requests()[1];
+        assert!(put.head.starts_with("PUT /v1/queues/q "), "{}", put.head);
+        assert!(put.head.contains("if-match: \"v7\""), "{}", put.head);
+        let expected =
+            json!({"visibility_seconds": 60, "dead_letter": {"queue": "d", "max_receives": 3}});
+        assert_eq!(put.json(), expected);
+    }
+
+    #[tokio::test]
+    async fn an_unset_field_is_left_out_and_an_unknown_one_refused() {
+        let (result, server) = update_with(Fields::default(), &["dead_letter".to_owned()]).await;
+        result.expect("updated");
+        assert_eq!(
+            server.requests()[1].json(),
+            json!({"visibility_seconds": 30})
+        );
+        let (result, server) = update_with(Fields::default(), &["colour".to_owned()]).await;
+        assert!(result.expect_err("unknown").is::<Usage>());
+        assert_eq!(server.requests().len(), 1, "nothing is changed");
+    }
+}

@@ -103,18 +103,9 @@ struct QueueConfig {
     /// Most events that the queue holds
     #[arg(long, value_name = "N")]
     max_entries: Option<u64>,
-    /// Keep the order of events with the same partitionkey
-    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
-    fifo: Option<bool>,
     /// How long a deduplication key is remembered, in seconds
     #[arg(long, value_name = "S")]
     deduplication_seconds: Option<u64>,
-    /// Take equal content for a duplicate
-    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
-    content_deduplication: Option<bool>,
-    /// How long acknowledged events can be rewound, in seconds
-    #[arg(long, value_name = "S")]
-    rewind_seconds: Option<u64>,
     /// Queue for events that were received too often
     #[arg(long, value_name = "QUEUE", requires = "max_receives")]
     dead_letter_queue: Option<String>,
@@ -135,10 +126,7 @@ impl QueueConfig {
             .with("wait_seconds", self.wait_seconds)
             .with("max_message_bytes", self.max_message_bytes)
             .with("max_entries", self.max_entries)
-            .with("fifo", self.fifo)
             .with("deduplication_seconds", self.deduplication_seconds)
-            .with("content_deduplication", self.content_deduplication)
-            .with("rewind_seconds", self.rewind_seconds)
             .with("dead_letter", dead_letter)
     }
 }
@@ -234,7 +222,7 @@ const LIST_COLUMNS: [&str; 6] = [
     "counters/leased",
     "counters/delayed",
     "visibility_seconds",
-    "fifo",
+    "dead_letter/queue",
 ];
 const PEEK_COLUMNS: [&str; 6] = [
     "sequence",

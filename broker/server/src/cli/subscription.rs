@@ -6,13 +6,13 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::ClientArgs;
-use super::choice::{JsonArg, Pair, PluginVersion, Start};
+use super::choice::{JsonArg, Pair, PluginVersion};
 use super::edit::{self, Fields, ListArgs};
 use crate::client::Route;
 use crate::failure::Usage;
 
 /// The fields of a subscription.
-const FIELDS: [&str; 6] = ["filter", "plugin", "to", "on_failure", "paused", "start"];
+const FIELDS: [&str; 5] = ["filter", "plugin", "to", "on_failure", "paused"];
 
 #[derive(Debug, Args)]
 pub(crate) struct SubscriptionArgs {
@@ -109,9 +109,6 @@ struct SubscriptionConfig {
     /// Hold events back until the subscription goes on
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     paused: Option<bool>,
-    /// Where to begin: `now`, a sequence number, or a time
-    #[arg(long, value_name = "WHERE")]
-    start: Option<Start>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum, Serialize)]
@@ -139,8 +136,7 @@ impl SubscriptionConfig {
             )
             .with("to", self.to()?)
             .with("on_failure", self.on_failure)
-            .with("paused", self.paused)
-            .with("start", self.start.as_ref().map(Start::json)))
+            .with("paused", self.paused))
     }
 
     fn filter(&self) -> Option<Value> {
@@ -276,12 +272,10 @@ mod tests {
             "data",
             "--on-failure",
             "skip",
-            "--start",
-            "7",
             "--paused",
         ];
         let expected = json!({"to": {"topic": "t"}, "filter": {"match": {"type": ["a"]}, "scope": "data"},
-            "on_failure": "skip", "start": {"sequence": 7}, "paused": true});
+            "on_failure": "skip", "paused": true});
         assert_eq!(body(&line), expected);
     }
 

@@ -3,20 +3,18 @@
 use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use super::ClientArgs;
-use super::choice::{JsonArg, PluginVersion};
+use super::choice::JsonArg;
 use super::edit::{self, Fields, ListArgs};
 use crate::client::Route;
 
 /// The fields of a topic's configuration.
-const FIELDS: [&str; 5] = [
+const FIELDS: [&str; 4] = [
     "max_message_bytes",
     "retention_seconds",
     "schema",
     "schema_mode",
-    "admission",
 ];
 
 #[derive(Debug, Args)]
@@ -68,21 +66,12 @@ struct TopicConfig {
     /// Largest event, in bytes
     #[arg(long, value_name = "N")]
     max_message_bytes: Option<u64>,
-    /// How long events are kept for replay, in seconds; 0 for not at all
-    #[arg(long, value_name = "S")]
-    retention_seconds: Option<u64>,
     /// JSON Schema (2020-12) that the data of every event must satisfy: JSON, or a file of it
     #[arg(long, value_name = "JSON|FILE")]
     schema: Option<JsonArg>,
     /// What happens to events that do not satisfy it
     #[arg(long, value_name = "MODE", value_enum)]
     schema_mode: Option<SchemaMode>,
-    /// Plugin that admits or rejects every event
-    #[arg(long, value_name = "NAME@VERSION")]
-    admission_plugin: Option<PluginVersion>,
-    /// Configuration of that plugin: JSON, or a file of it
-    #[arg(long, value_name = "JSON|FILE", requires = "admission_plugin")]
-    admission_config: Option<JsonArg>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum, Serialize)]
@@ -94,25 +83,11 @@ enum SchemaMode {
 
 impl TopicConfig {
     fn fields(&self) -> Fields {
-        let admission = self
-            .admission_plugin
-            .as_ref()
-            .map(|plugin| binding(plugin, self.admission_config.as_ref()));
         Fields::default()
             .with("max_message_bytes", self.max_message_bytes)
-            .with("retention_seconds", self.retention_seconds)
             .with("schema", self.schema.as_ref())
             .with("schema_mode", self.schema_mode)
-            .with("admission", admission)
     }
-}
-
-fn binding(plugin: &PluginVersion, config: Option<&JsonArg>) -> Value {
-    let mut binding = json!({ "plugin": plugin.name, "version": plugin.version });
-    if let Some(config) = config {
-        binding["config"] = config.0.clone();
-    }
-    binding
 }
 
 /// Runs a `topic` command.
@@ -141,9 +116,4 @@ pub(crate) async fn run(args: TopicArgs) -> Result<()> {
     }
 }
 
-const LIST_COLUMNS: [&str; 4] = [
-    "name",
-    "max_message_bytes",
-    "retention_seconds",
-    "schema_mode",
-];
+const LIST_COLUMNS: [&str; 3] = ["name", "max_message_bytes", "schema_mode"];

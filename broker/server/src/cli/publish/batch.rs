@@ -181,7 +181,41 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
+    use super::super::super::OutputForm;
     use super::*;
+    use crate::client::scripted::{Scripted, reply};
+
+    #[tokio::test]
+    async fn every_event_is_sent_and_refusals_are_told_at_the_end() {
+        let first = r#"{"messages":[{"id":"1","sequence":1,"deliveries":2},{"error":{"code":"x","detail":"no"}}]}"#;
+        let server = Scripted::start(vec![reply(200, first)]).await;
+        let mut client = Client::new(&server.url).expect("a URL");
+        let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+        file.write_all(b"{\"id\":\"1\"}\n{\"id\":\"2\"}\n")
+            .expect("written");
+        let headers = [("idempotency-key".to_owned(), "k".to_owned())];
+        let out = Output::new(OutputForm::Json);
+        let result = post(&mut client, out, &Route::of(["v1"]), file.path(), &headers).await;
+        let error = result.expect_err("one was refused").to_string();
+        assert!(
+            error.contains("1 events were refused") && error.contains("event 1"),
+            "{error}"
+        );
+        let asked = &server.requests()[0];
+        assert!(
+            asked.head.contains("application/cloudevents-batch+json"),
+            "{}",
+            asked.head
+        );
+        assert!(
+            asked.head.contains("idempotency-key: k-0"),
+            "{}",
+            asked.head
+        );
+        assert_eq!(asked.json(), json!([{"id": "1"}, {"id": "2"}]));
+    }
 
     #[test]
     fn lines_and_arrays_are_split_alike() {
