@@ -80,6 +80,19 @@ pub const DESTINATIONS_MAX: usize = 256;
 /// Most tags or keys in one filter, and most tags of one event.
 pub const FILTER_TERMS_MAX: usize = 256;
 
+/// Longest tag or key of a filter, and longest `routingkey` of an event, in bytes: a short string of AMQP.
+pub const FILTER_TERM_BYTES_MAX: usize = 255;
+
+/// Most conditions in one `match` filter, the values of every `anything-but` counted. SNS stops at 150
+/// combinations of values, since it multiplies them out; here each condition is tried on its own.
+pub const FILTER_CONDITIONS_MAX: usize = 256;
+
+/// Deepest nesting of objects in a `match` filter, `$or` counted.
+pub const FILTER_DEPTH_MAX: usize = 16;
+
+/// Most problems that are reported of one document: enough to work with, and a bound on the answer.
+pub const PROBLEMS_MAX: usize = 32;
+
 /// Largest configuration document of one plugin binding, in bytes.
 pub const PLUGIN_CONFIG_BYTES_MAX: usize = 256 * 1024;
 
@@ -122,15 +135,21 @@ pub const WAITERS_MAX: usize = 100_000;
 /// Most events that one redrive moves.
 pub const REDRIVE_MESSAGES_MAX: u32 = 1_000;
 
+/// Most ready entries that one redrive looks at: those whose source is gone stay, and are looked at again by
+/// the next one.
+pub const REDRIVE_EXAMINED_MAX: u64 = 16 * 1_024;
+
 /// Most parked events of one subscription; past it a publish that would park is refused with 429.
 pub const PARKED_EVENTS_MAX: u64 = 1_000_000;
 
 /// How often a publish is planned again after its plan went stale.
 pub const PLAN_ATTEMPTS_MAX: usize = 8;
 
+const _: () = assert!(FILTER_TERM_BYTES_MAX <= ATTRIBUTE_BYTES_MAX);
 const _: () = assert!(EVENT_BYTES_MAX <= REQUEST_BYTES_MAX);
 const _: () = assert!(STORED_EVENT_BYTES_MAX as u64 <= RECEIVE_BYTES_MAX);
 const _: () = assert!(PAGE_ITEMS_DEFAULT <= PAGE_ITEMS_MAX);
 const _: () = assert!(BATCH_BYTES_MAX < PROPOSALS_WAITING_BYTES_MAX);
+const _: () = assert!(REDRIVE_MESSAGES_MAX as u64 <= REDRIVE_EXAMINED_MAX);
 const _: () = assert!(RECEIVE_MESSAGES_MAX as u64 <= QUEUE_LEASED_MAX);
 const _: () = assert!(REQUEST_BYTES_MAX + COMPONENT_BYTES_MAX < u32::MAX as usize);

@@ -24,3 +24,18 @@ impl Problem {
         }
     }
 }
+
+/// The JSON Pointer of a member or an item below `pointer`.
+pub(crate) fn child(pointer: &str, segment: &str) -> String {
+    let mut child = String::with_capacity(pointer.len() + segment.len() + 1);
+    child.push_str(pointer);
+    child.push('/');
+    for character in segment.chars() {
+        match character {
+            '~' => child.push_str("~0"),
+            '/' => child.push_str("~1"),
+            other => child.push(other),
+        }
+    }
+    child
+}

@@ -2,7 +2,7 @@
 
 use crate::event::{Attribute, Event, media_type};
 use crate::limit;
-use crate::problem::Problem;
+use crate::problem::{self, Problem};
 
 /// Names that an extension cannot have.
 const RESERVED: [&str; 9] = [
@@ -101,6 +101,17 @@ impl Event {
                 check_text(name, text, problems);
             }
         }
+        self.check_routing_key(problems);
+    }
+
+    /// Key filters bound their work by the length of the key.
+    fn check_routing_key(&self, problems: &mut Vec<Problem>) {
+        let key = self.extension("routingkey").map(Attribute::text);
+        let most = limit::FILTER_TERM_BYTES_MAX;
+        if key.is_some_and(|key| key.len() > most) {
+            let detail = format!("must be at most {most} bytes");
+            problems.push(Problem::new("/routingkey", "attribute_too_large", detail));
+        }
     }
 }
 
@@ -142,6 +153,12 @@ fn is_allowed(character: char) -> bool {
     let code = u32::from(character);
     let noncharacter = (0xfdd0..=0xfdef).contains(&code) || code & 0xfffe == 0xfffe;
     !character.is_control() && !noncharacter
+}
+
+/// Whether an event can have an attribute of this name, CloudEvents' own or an extension.
+#[must_use]
+pub fn is_attribute_name(name: &str) -> bool {
+    is_extension_name(name) || (RESERVED.contains(&name) && name != "data")
 }
 
 /// Lower-case letters and digits. CloudEvents advises 20 characters; up to 64 are taken, since producers
@@ -224,19 +241,10 @@ fn two_digits(bytes: &[u8], at: usize) -> Option<i8> {
     digits.then(|| (tens - b'0') as i8 * 10 + (ones - b'0') as i8)
 }
 
-/// The JSON Pointer of an attribute.
+/// The JSON Pointer of an attribute. A hostile name may be as long as a request; the pointer is not.
 pub(super) fn pointer(name: &str) -> String {
-    let mut pointer = String::with_capacity(name.len() + 1);
-    pointer.push('/');
-    // A hostile name may be as long as a request; the problem document need not be.
-    for character in name.chars().take(limit::EXTENSION_NAME_BYTES_MAX) {
-        match character {
-            '~' => pointer.push_str("~0"),
-            '/' => pointer.push_str("~1"),
-            other => pointer.push(other),
-        }
-    }
-    pointer
+    let end = name.floor_char_boundary(limit::EXTENSION_NAME_BYTES_MAX);
+    problem::child("", &name[..end])
 }
 
 pub(super) fn missing(name: &str) -> Problem {

@@ -6,6 +6,8 @@ mod parse;
 #[cfg(test)]
 mod tests;
 
+pub use check::is_attribute_name;
+
 use bytes::Bytes;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};

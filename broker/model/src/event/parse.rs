@@ -13,9 +13,6 @@ use crate::event::{Attribute, Data, Event, media_type};
 use crate::limit;
 use crate::problem::Problem;
 
-/// Most problems that one event reports: enough to work with, and a bound on the answer.
-const PROBLEMS_MAX: usize = 32;
-
 /// The members of an event that are not extensions; a bit of `Draft::seen` each.
 const MEMBERS: [&str; 10] = [
     "specversion",
@@ -101,7 +98,7 @@ impl<'a> Draft<'a> {
     }
 
     fn problem(&mut self, problem: Problem) {
-        if self.problems.len() < PROBLEMS_MAX {
+        if self.problems.len() < limit::PROBLEMS_MAX {
             self.problems.push(problem);
         }
     }
