@@ -34,6 +34,7 @@ impl<P> Instance<P> {
         configure: fn(C, &[String]) -> Result<P, Vec<Problem>>,
         wishes: fn(&P) -> Wishes,
     ) -> Result<Wishes, Vec<Problem>> {
+        log_panics();
         let plugin = configure(read_config(&setup.config)?, &setup.destinations)?;
         let wishes = wishes(&plugin);
         match self.0.set((plugin, wishes.clone())) {
@@ -61,6 +62,12 @@ impl<P> Instance<P> {
         };
         batch.iter().map(run).collect()
     }
+}
+
+/// A panic ends as a trap that says nothing; the log is the one place where its message can be seen.
+fn log_panics() {
+    #[cfg(target_family = "wasm")]
+    std::panic::set_hook(Box::new(|panic| crate::log::error(&panic.to_string())));
 }
 
 /// A type error in the configuration becomes a problem at its JSON Pointer.

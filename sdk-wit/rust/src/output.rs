@@ -30,6 +30,13 @@ impl Output {
         self
     }
 
+    /// Visible to receivers only after `ms` milliseconds.
+    #[must_use]
+    pub fn delay_ms(mut self, ms: u64) -> Self {
+        self.delay_ms = Some(ms);
+        self
+    }
+
     /// With the attribute set.
     #[must_use]
     pub fn set(mut self, name: &str, value: &str) -> Self {
