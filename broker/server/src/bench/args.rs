@@ -79,7 +79,8 @@ pub(crate) struct BenchArgs {
     /// Put this router plugin on the way; `publish` then also measures the way without it
     #[arg(long, value_name = "FILE")]
     pub(super) plugin: Option<PathBuf>,
-    /// The plugin's configuration: JSON, or a file of it; its destination is named `queue`
+    /// The plugin's configuration: JSON, or a file of it; the destination is named `queue` [default: one rule on the type,
+    /// for the content-router]
     #[arg(long, value_name = "JSON|FILE", requires = "plugin")]
     pub(super) plugin_config: Option<JsonArg>,
     /// Measure the floor in the same run, and put it beside

@@ -77,7 +77,7 @@ impl Stage {
         let config = args
             .plugin_config
             .as_ref()
-            .map_or_else(|| json!({}), |config| config.0.clone());
+            .map_or_else(default_config, |config| config.0.clone());
         json!({
             "to": { "destinations": { "queue": { "queue": queue } } },
             "plugin": { "name": name, "version": version, "config": config },
@@ -116,6 +116,11 @@ impl Stage {
         }
         Ok(())
     }
+}
+
+/// A configuration of the content router that ships with the broker: one rule, on the type, which every event passes.
+fn default_config() -> Value {
+    json!({ "rules": [{ "attributes": { "type": { "prefix": "millrace." } }, "to": ["queue"] }] })
 }
 
 async fn store_plugin(

@@ -1,6 +1,7 @@
 //! `millrace plugin …`: the author's side (new, build, test) and the broker's side (push, list, show, check, …).
 
 mod author;
+mod new;
 mod parked;
 mod remote;
 
@@ -26,6 +27,8 @@ pub(crate) struct PluginArgs {
 
 #[derive(Debug, Subcommand)]
 enum PluginVerb {
+    /// Make the crate of a new plugin
+    New(new::NewArgs),
     /// Compile the plugin of a crate to a component
     Build(author::BuildArgs),
     /// Run the tests of a plugin's crate, natively
@@ -68,6 +71,7 @@ enum PluginVerb {
 /// Runs a `plugin` command.
 pub(crate) fn run(args: PluginArgs) -> Result<()> {
     match args.verb {
+        PluginVerb::New(args) => new::run(&args),
         PluginVerb::Build(build) => author::build(&build),
         PluginVerb::Test(test) => author::test(&test),
         remote => runtime::client()?.block_on(run_remote(&args.client, remote)),
