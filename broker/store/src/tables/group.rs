@@ -1,24 +1,72 @@
 //! The tables of one group.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::MutexGuard;
+use std::time::Instant;
 
+use fjall::Keyspace;
 use millrace_model::tables::Row;
 use millrace_model::{Fault, GroupId, Tables};
 
 use crate::log::SegmentId;
-use crate::tables::TableSnapshot;
+use crate::tables::cell::Cell;
+use crate::tables::counts::Counts;
+use crate::tables::fjall_fault::fault;
+use crate::tables::key::Key;
+use crate::tables::metrics::nanos_since;
+use crate::tables::overlay::Overlay;
+use crate::tables::state::{Position, State};
+use crate::tables::store::{Loaded, StoreInner};
+use crate::tables::{TableSnapshot, merge, restore, rows};
 
-/// The tables of one group, owned by the thread that applies (`Send`). Dropping them drops what was not yet flushed,
-/// as a crash does: the log is replayed from [`GroupTables::applied`] as it is found at the next open.
-#[derive(Debug)]
+/// The tables of one group, owned by the thread that applies. Dropping them drops what was not yet flushed, as a crash
+/// does: the log is replayed from [`GroupTables::applied`] as it is found at the next open.
 pub struct GroupTables {
-    _private: (),
+    store: Arc<StoreInner>,
+    cell: Arc<Cell>,
+    // The same as in the state, to read from without its lock.
+    keyspace: Keyspace,
+    generation: u64,
+    applied: u64,
+    /// Changes of references since the last commit, by entry.
+    references: Vec<(u64, i64)>,
+    /// Bytes of log since a sync was asked for.
+    log_bytes: u64,
 }
 
+/// fjall writes the length of a key in 16 bits.
+const KEY_BYTES_MAX: usize = u16::MAX as usize;
+
 impl GroupTables {
+    pub(crate) fn open(store: Arc<StoreInner>, group: GroupId) -> Result<Self, Fault> {
+        let Loaded {
+            generation,
+            keyspace,
+            applied,
+            counts,
+        } = store.load(group)?;
+        let state = State::new(keyspace.clone(), applied, Counts::restored(counts));
+        let synced = state.synced;
+        let cell = Arc::new(Cell::new(group, state));
+        store.desk.add(&cell)?;
+        cell.synced(synced, &*store.options.segments);
+        Ok(Self {
+            store,
+            cell,
+            keyspace,
+            generation,
+            applied,
+            references: Vec::new(),
+            log_bytes: 0,
+        })
+    }
+
     /// Which group this is.
     pub fn id(&self) -> GroupId {
-        todo!()
+        self.cell.id
     }
 
     /// The system row `name`: invisible to `get`, `scan` and so to digests.
@@ -26,76 +74,121 @@ impl GroupTables {
     /// # Errors
     /// A [`Fault`] when the row cannot be read.
     pub fn system(&self, name: &str) -> Result<Option<Vec<u8>>, Fault> {
-        todo!()
+        self.read(&rows::system_key(name))
     }
 
     /// Writes the system row `name`; part of the next [`GroupTables::commit`].
     pub fn set_system(&mut self, name: &str, value: Vec<u8>) {
-        todo!()
+        let key = Key::new(&rows::system_key(name));
+        self.write(|active| active.put(key, value));
     }
 
     /// Ends one applied log entry: everything written since the last commit becomes one unit together with `index`.
     /// After a crash the tables stand at some commit, never between two. The same index again is fine (system rows).
     ///
     /// Blocks while memory is full and the flusher is behind.
+    ///
+    /// # Panics
+    /// When `index` is before the last commit's: an entry was applied twice.
     pub fn commit(&mut self, index: u64) {
-        todo!()
+        assert!(index >= self.applied, "entry {index} was applied after {}", self.applied);
+        let changes = self.segment_changes();
+        let now = Instant::now();
+        let mut state = self.cell.lock();
+        let seq = state.committed.seq + 1;
+        if let Err(fault) = changes.and_then(|changes| change_counts(&mut state, &changes, seq)) {
+            state.fail(fault);
+        }
+        state.open = false;
+        state.committed = Position { seq, applied: index };
+        let was_clean = state.dirty_since.is_none();
+        state.dirty_since.get_or_insert(now);
+        let frozen = state.freeze_if_due(now, &self.store.options);
+        if was_clean || frozen {
+            self.store.desk.wake();
+        }
+        self.wait_for_room(state);
+        self.applied = index;
     }
 
     /// The index of the last commit; 0 when there is none. After open: where to replay the log from. If the log was
     /// purged beyond it, these tables have lost something: do not start.
     pub fn applied(&self) -> u64 {
-        todo!()
+        self.applied
     }
 
     /// The index up to which everything is in fjall and synced: the log may forget what only later state needs.
     pub fn flushed(&self) -> u64 {
-        todo!()
+        self.cell.lock().synced.applied
     }
 
-    /// Whether an earlier call or the flusher met a fault. Ask after a batch and before its outcomes are told.
+    /// Whether an earlier call or the flusher met a fault. Ask after a batch, before its outcomes are told.
     ///
     /// # Errors
     /// The first fault; from then on every fallible call returns it.
     pub fn health(&self) -> Result<(), Fault> {
-        todo!()
+        self.cell.lock().check()
     }
 
     /// Blocks until everything committed is in fjall and synced: for a clean stop.
     ///
     /// # Errors
     /// The disk refused.
+    ///
+    /// # Panics
+    /// In the middle of a batch.
     pub fn flush(&mut self) -> Result<(), Fault> {
-        todo!()
+        let mut state = self.between_commits();
+        let target = state.committed.seq;
+        state.freeze_wanted = target;
+        state.sync_urgent = target;
+        self.store.desk.wake();
+        self.cell.wait(state, |state| state.synced.seq < target).check()
     }
 
     /// Asks for a flush and a sync soon (at most every `sync_pause`) and returns at once: the log is short of segments.
     pub fn request_sync(&self) {
-        todo!()
+        let mut state = self.cell.lock();
+        state.freeze_wanted = state.committed.seq;
+        state.sync_wanted = state.committed.seq;
+        self.store.desk.wake();
     }
 
     /// Says that `bytes` of log were applied, so that syncs keep up with the log.
     pub fn note_log_bytes(&mut self, bytes: u64) {
-        todo!()
+        self.log_bytes += bytes;
+        if self.log_bytes >= self.store.options.sync_log_bytes {
+            self.log_bytes = 0;
+            self.request_sync();
+        }
     }
 
     /// Live references of each segment, as of the last commit. After open, before the first apply: if one of these
     /// segments is gone, payloads are lost.
     pub fn references(&self) -> BTreeMap<SegmentId, u64> {
-        todo!()
+        self.cell.lock().counts.live().clone()
     }
 
-    /// The segments that must stay: see [`crate::refs`]. The same is told to the log after every sync.
+    /// The segments that must stay: see [`crate::refs`]. The log is told the same after every sync.
     pub fn live_segments_flushed(&self) -> BTreeSet<SegmentId> {
-        todo!()
+        self.cell.lock().counts.needed()
     }
 
     /// All rows as of the last commit. Flushes to fjall first (no sync), which blocks.
     ///
     /// # Errors
     /// The disk refused.
+    ///
+    /// # Panics
+    /// In the middle of a batch.
     pub fn snapshot(&mut self) -> Result<TableSnapshot, Fault> {
-        todo!()
+        let mut state = self.between_commits();
+        let target = state.committed.seq;
+        state.freeze_wanted = target;
+        self.store.desk.wake();
+        self.cell.wait(state, |state| state.written.seq < target).check()?;
+        let (snapshot, keyspace) = (self.store.db.snapshot(), self.keyspace.clone());
+        Ok(TableSnapshot::new(self.id(), self.applied, snapshot, keyspace))
     }
 
     /// Replaces everything by `rows` (in ascending order, as [`TableSnapshot::rows`] gives them) at `applied`, durable
@@ -103,44 +196,220 @@ impl GroupTables {
     /// in the middle the old rows are there, complete.
     ///
     /// # Errors
-    /// The disk refused, a row was an error or out of order: the old tables stay as they were, unless `health` says
-    /// otherwise.
+    /// The disk refused, a row was an error or out of order, an entry is in no segment: the old tables stay as they
+    /// were, unless [`GroupTables::health`] says otherwise.
+    ///
+    /// # Panics
+    /// In the middle of a batch.
     pub fn restore(
         &mut self,
         applied: u64,
         rows: impl IntoIterator<Item = Result<Row, Fault>>,
         references: &[(u64, u32)],
     ) -> Result<(), Fault> {
-        todo!()
+        self.between_commits().check()?;
+        let counts = self.count(references)?;
+        let generation = self.generation + 1;
+        let keyspace = self.store.keyspace(self.id(), generation)?;
+        if let Err(fault) = restore::fill(&self.store, &keyspace, applied, rows, &counts) {
+            self.store.delete(keyspace)?;
+            return Err(fault);
+        }
+        let old = self.switch(keyspace, Position { seq: 0, applied }, Counts::restored(counts))?;
+        self.generation = generation;
+        self.store.delete(old)
     }
+
+    /// Takes over a restored keyspace and gives back the one before. The flusher writes nothing to that any more.
+    fn switch(&mut self, keyspace: Keyspace, mut at: Position, counts: Counts) -> Result<Keyspace, Fault> {
+        let state = self.cell.lock();
+        let mut state = self.cell.wait(state, |state| state.in_flight.is_some());
+        state.check()?;
+        at.seq = state.committed.seq + 1;
+        let reported = state.reported;
+        *state = State::new(keyspace.clone(), at.applied, counts);
+        state.start_at(at);
+        state.reported = reported;
+        self.store.metrics.report(&mut state);
+        drop(state);
+        self.cell.synced(at, &*self.store.options.segments);
+        self.applied = at.applied;
+        Ok(std::mem::replace(&mut self.keyspace, keyspace))
+    }
+
+    fn count(&self, references: &[(u64, u32)]) -> Result<BTreeMap<SegmentId, u64>, Fault> {
+        let mut counts = BTreeMap::new();
+        for (index, count) in references {
+            *counts.entry(self.segment_of(*index)?).or_default() += u64::from(*count);
+        }
+        Ok(counts)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn keyspace(&self) -> &Keyspace {
+        &self.keyspace
+    }
+
+    fn between_commits(&self) -> MutexGuard<'_, State> {
+        let state = self.cell.lock();
+        assert!(!state.open && self.references.is_empty(), "a batch is open");
+        state
+    }
+
+    fn wait_for_room(&self, state: MutexGuard<'_, State>) {
+        let options = &self.store.options;
+        let full = |state: &State| state.active.bytes() >= options.flush_bytes_max;
+        let mut state = state;
+        if full(&state) && state.in_flight.is_some() {
+            let start = Instant::now();
+            state = self.cell.wait(state, |state| full(state) && state.in_flight.is_some());
+            if state.freeze_if_due(Instant::now(), options) {
+                self.store.desk.wake();
+            }
+            self.store.metrics.stalls.fetch_add(1, Relaxed);
+            self.store.metrics.stall_nanos.fetch_add(nanos_since(start), Relaxed);
+        }
+        self.store.metrics.report(&mut state);
+    }
+
+    fn segment_of(&self, index: u64) -> Result<SegmentId, Fault> {
+        let segment = self.store.options.segments.segment_of(self.id(), index);
+        let missing = || Fault::new("count references", format!("no segment holds entry {index}"));
+        segment.ok_or_else(missing)
+    }
+
+    /// What the batch changes, by segment. Additions and removals of one segment are one change, so that a count never
+    /// passes zero within a batch.
+    fn segment_changes(&mut self) -> Result<BTreeMap<SegmentId, i64>, Fault> {
+        let mut changes = BTreeMap::new();
+        for (index, change) in std::mem::take(&mut self.references) {
+            *changes.entry(self.segment_of(index)?).or_default() += change;
+        }
+        Ok(changes)
+    }
+
+    fn change_references(&mut self, index: u64, change: i64) {
+        self.cell.lock().open = true;
+        match self.references.last_mut() {
+            Some(last) if last.0 == index => last.1 += change,
+            _ => self.references.push((index, change)),
+        }
+    }
+
+    fn write(&mut self, change: impl FnOnce(&mut Overlay)) {
+        let mut state = self.cell.lock();
+        state.open = true;
+        change(&mut state.active);
+    }
+
+    fn read(&self, bytes: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+        let key = Key::new(bytes);
+        let state = self.cell.lock();
+        state.check()?;
+        let in_flight = || state.in_flight.as_ref()?.rows.get(&key);
+        if let Some(slot) = state.active.get(&key).or_else(in_flight) {
+            return Ok(slot.value().cloned());
+        }
+        // Whatever the flusher writes from here on is of other keys: it was looked for in memory.
+        drop(state);
+        match self.keyspace.get(bytes) {
+            Ok(value) => Ok(value.map(|value| value.to_vec())),
+            Err(error) => Err(self.failed(fault("read a row")(error))),
+        }
+    }
+
+    fn failed(&self, fault: Fault) -> Fault {
+        self.cell.fail(fault.clone());
+        fault
+    }
+}
+
+fn change_counts(state: &mut State, changes: &BTreeMap<SegmentId, i64>, seq: u64) -> Result<(), Fault> {
+    let mut each = changes.iter();
+    each.try_for_each(|(segment, change)| state.counts.change(*segment, *change, seq))
+}
+
+fn checked(key: &[u8]) -> Key {
+    assert!(key.first().is_some_and(|b| *b != rows::RESERVED), "key {key:02x?} is reserved");
+    assert!(key.len() <= KEY_BYTES_MAX, "a key of {} bytes", key.len());
+    Key::new(key)
 }
 
 impl Tables for GroupTables {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
-        todo!()
+        if key < rows::FIRST {
+            return self.health().map(|()| None);
+        }
+        self.read(key)
     }
 
     fn scan(&self, from: &[u8], until: &[u8], limit: usize) -> Result<Vec<Row>, Fault> {
-        todo!()
+        let from = from.max(rows::FIRST);
+        if from >= until || limit == 0 {
+            return self.health().map(|()| Vec::new());
+        }
+        let (first, end) = (Key::new(from), Key::new(until));
+        let nothing = Overlay::default();
+        // Locked to the end: what is in flight must stay in memory until fjall's part is read.
+        let state = self.cell.lock();
+        state.check()?;
+        let older = state.in_flight.as_ref().map_or(&nothing, |frozen| &frozen.rows);
+        let above = merge::overlays(state.active.range(&first, &end), older.range(&first, &end));
+        let below = self.keyspace.range(from..until);
+        let found = merge::rows(above, below, limit);
+        drop(state);
+        found.map_err(|fault| self.failed(fault))
     }
 
     fn insert(&mut self, key: &[u8], value: Vec<u8>) {
-        todo!()
+        let row = checked(key);
+        debug_assert!(!matches!(self.get(key), Ok(Some(_))), "row {key:02x?} is there already");
+        self.write(|active| active.insert(row, value));
     }
 
     fn put(&mut self, key: &[u8], value: Vec<u8>) {
-        todo!()
+        let row = checked(key);
+        self.write(|active| active.put(row, value));
     }
 
     fn remove(&mut self, key: &[u8]) {
-        todo!()
+        let row = checked(key);
+        self.write(|active| active.remove(row));
     }
 
     fn retain(&mut self, index: u64, count: u32) {
-        todo!()
+        self.change_references(index, i64::from(count));
     }
 
     fn release(&mut self, index: u64, count: u32) {
-        todo!()
+        self.change_references(index, -i64::from(count));
     }
 }
+
+impl Drop for GroupTables {
+    fn drop(&mut self) {
+        let mut state = self.cell.lock();
+        // Nothing more is frozen, so once nothing is in flight either the rows may have another owner.
+        state.open = true;
+        let state = self.cell.wait(state, |state| state.in_flight.is_some());
+        // After a fault the group stays taken: nobody may go on with it.
+        if state.fault.is_none() {
+            drop(state);
+            self.store.desk.remove(&self.cell);
+        }
+    }
+}
+
+impl fmt::Debug for GroupTables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GroupTables")
+            .field("id", &self.id())
+            .field("applied", &self.applied)
+            .finish_non_exhaustive()
+    }
+}
+
+const _: () = {
+    const fn owned_by_one_thread<T: Send>() {}
+    owned_by_one_thread::<GroupTables>();
+};

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::tables::state::State;
+
 /// Counters and gauges of all tables of a node; read them with [`TableMetrics::read`].
 #[derive(Debug, Default)]
 pub struct TableMetrics {
@@ -44,6 +46,15 @@ pub struct Reading {
 }
 
 impl TableMetrics {
+    /// Puts the group's bytes in memory into the gauge.
+    pub(crate) fn report(&self, state: &mut State) {
+        let bytes = state.bytes() as u64;
+        // Wrapping, as atomics do: the sum over all groups is what counts.
+        let change = bytes.wrapping_sub(state.reported);
+        self.overlay_bytes.fetch_add(change, Ordering::Relaxed);
+        state.reported = bytes;
+    }
+
     /// Every metric now. Each is exact; together they are not one moment's.
     pub fn read(&self) -> Reading {
         let get = |value: &AtomicU64| value.load(Ordering::Relaxed);
@@ -60,4 +71,9 @@ impl TableMetrics {
             journals: get(&self.journals),
         }
     }
+}
+
+/// Nanoseconds since `start`.
+pub(crate) fn nanos_since(start: std::time::Instant) -> u64 {
+    u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }

@@ -1,10 +1,39 @@
 //! The rows of a node: one fjall database, one keyspace for each Raft group, and memory in front of them.
+//!
+//! # Why memory in front
+//! A row costs fjall about a microsecond and most rows of a queue live for milliseconds. So a batch writes to an ordered
+//! map in memory (the *overlay*); once it is large or a second old it is frozen, between two commits, and a background
+//! thread writes it to fjall as one batch, with the index of the last applied log entry in it. A row that was inserted
+//! and removed meanwhile is never written. After a crash the tables stand at the last overlay that was written, and the
+//! log is replayed from there.
+//!
+//! # Invariants
+//! 1. fjall holds the state of exactly one commit of each group: rows, reference counts and index change in one batch.
+//! 2. A read sees every earlier write of its owner: overlay first, then the one in flight, then fjall.
+//! 3. `flushed` moves only after a sync of everything up to it. The log keeps what a replay from there needs
+//!    ([`crate::refs`]).
+//! 4. The thread that applies never writes to fjall: fjall makes writers sleep. It waits for the flusher only when
+//!    memory is full, which bounds memory.
+//! 5. Nothing runs while nothing is dirty.
+//! 6. After a fault every fallible call returns it, and nothing is written any more.
 
+mod cell;
+mod counts;
+mod fjall_fault;
+mod flusher;
 mod group;
+mod key;
+mod merge;
 mod metrics;
 mod options;
+mod overlay;
+mod restore;
+mod rows;
 mod snapshot;
+mod state;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub use group::GroupTables;
 pub use metrics::{Reading, TableMetrics};

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use millrace_model::Fault;
+
 use crate::refs::Segments;
 
 /// What can be set about tables. [`TableOptions::new`] is for production; tests make everything small.
@@ -43,6 +45,14 @@ impl TableOptions {
             cache_bytes: 16 << 20,
             memtable_bytes: 16 << 20,
         }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Fault> {
+        if self.flush_bytes <= self.flush_bytes_max {
+            return Ok(());
+        }
+        let reason = "flush_bytes <= flush_bytes_max must hold";
+        Err(Fault::new("open tables", reason))
     }
 }
 

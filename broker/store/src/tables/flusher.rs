@@ -1,0 +1,225 @@
+//! The thread that writes frozen rows to fjall and syncs it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use fjall::{Database, PersistMode};
+use millrace_model::Fault;
+
+use crate::tables::cell::Cell;
+use crate::tables::fjall_fault::fault;
+use crate::tables::metrics::nanos_since;
+use crate::tables::state::Frozen;
+use crate::tables::{TableMetrics, TableOptions};
+
+/// What the flusher shares with the owners of tables.
+pub(crate) struct Desk {
+    signal: Mutex<Signal>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Signal {
+    cells: Vec<Arc<Cell>>,
+    woken: bool,
+    stopped: bool,
+    fault: Option<Fault>,
+}
+
+impl Desk {
+    pub(crate) fn new() -> Self {
+        Self {
+            signal: Mutex::default(),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// Makes the flusher look at all groups. May be called with a cell locked; the flusher never locks a cell while it
+    /// holds the signal.
+    pub(crate) fn wake(&self) {
+        self.lock().woken = true;
+        self.changed.notify_one();
+    }
+
+    /// Ends the flusher once it has finished what it is writing.
+    pub(crate) fn stop(&self) {
+        self.lock().stopped = true;
+        self.changed.notify_one();
+    }
+
+    /// Puts a group into the flusher's care. Refused when it is there already, or after a fault.
+    pub(crate) fn add(&self, cell: &Arc<Cell>) -> Result<(), Fault> {
+        let mut signal = self.lock();
+        if let Some(fault) = &signal.fault {
+            return Err(fault.clone());
+        }
+        if signal.cells.iter().any(|other| other.id == cell.id) {
+            let reason = format!("group {} has an owner", cell.id);
+            return Err(Fault::new("open tables", reason));
+        }
+        signal.cells.push(Arc::clone(cell));
+        Ok(())
+    }
+
+    /// Takes a group out of the flusher's care.
+    pub(crate) fn remove(&self, cell: &Arc<Cell>) {
+        self.lock().cells.retain(|other| !Arc::ptr_eq(other, cell));
+    }
+
+    /// Lets everything fail, now and later.
+    pub(crate) fn fail(&self, fault: &Fault) {
+        let mut signal = self.lock();
+        signal.fault.get_or_insert_with(|| fault.clone());
+        let cells = signal.cells.clone();
+        drop(signal);
+        for cell in cells {
+            cell.fail(fault.clone());
+        }
+    }
+
+    /// Whether anything has failed. Groups that have failed stay here.
+    pub(crate) fn has_failed(&self) -> bool {
+        let signal = self.lock();
+        let (fault, cells) = (signal.fault.is_some(), signal.cells.clone());
+        drop(signal);
+        fault || cells.iter().any(|cell| cell.lock().check().is_err())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Signal> {
+        self.signal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sleeps until woken or `deadline`; `None` when it is time to end.
+    fn next(&self, deadline: Option<Instant>) -> Option<Vec<Arc<Cell>>> {
+        let mut signal = self.lock();
+        loop {
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            if signal.stopped {
+                return None;
+            }
+            if signal.woken || left.is_some_and(|left| left.is_zero()) {
+                signal.woken = false;
+                return Some(signal.cells.clone());
+            }
+            signal = match left {
+                None => self.changed.wait(signal).unwrap_or_else(PoisonError::into_inner),
+                Some(left) => {
+                    let waited = self.changed.wait_timeout(signal, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+}
+
+/// The thread that writes frozen rows to fjall and syncs it. fjall makes a writer sleep when its own threads are
+/// behind: that hits this thread and never one that applies.
+pub(crate) struct Flusher {
+    pub(crate) db: Database,
+    pub(crate) desk: Arc<Desk>,
+    pub(crate) options: TableOptions,
+    pub(crate) metrics: Arc<TableMetrics>,
+    pub(crate) synced_at: Instant,
+}
+
+impl Flusher {
+    /// Runs until stopped or failed. A fault or a panic becomes the fault of all groups.
+    pub(crate) fn run(mut self) {
+        let desk = Arc::clone(&self.desk);
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.serve()));
+        match outcome {
+            Ok(Ok(())) => {}
+            Ok(Err(fault)) => {
+                tracing::error!(%fault, "tables have failed");
+                desk.fail(&fault);
+            }
+            Err(_) => desk.fail(&Fault::new("write tables", "the flusher panicked")),
+        }
+    }
+
+    fn serve(&mut self) -> Result<(), Fault> {
+        let mut deadline = None;
+        while let Some(cells) = self.desk.next(deadline) {
+            for cell in &cells {
+                self.write_due(cell)?;
+            }
+            if self.sync_is_due(&cells) {
+                self.sync(&cells)?;
+            }
+            deadline = self.deadline(&cells);
+        }
+        Ok(())
+    }
+
+    /// Writes one overlay at most: a busy group must not keep the others waiting.
+    fn write_due(&self, cell: &Cell) -> Result<(), Fault> {
+        let mut state = cell.lock();
+        state.freeze_if_due(Instant::now(), &self.options);
+        let Some(frozen) = state.in_flight.clone() else {
+            return Ok(());
+        };
+        drop(state);
+        self.write(&frozen)?;
+        let mut state = cell.lock();
+        state.wrote(Instant::now());
+        self.metrics.report(&mut state);
+        drop(state);
+        cell.tell();
+        Ok(())
+    }
+
+    fn write(&self, frozen: &Frozen) -> Result<(), Fault> {
+        let start = Instant::now();
+        let mut batch = fjall::OwnedWriteBatch::with_capacity(self.db.clone(), frozen.rows.len())
+            .durability(Some(PersistMode::Buffer));
+        for (key, slot) in frozen.rows.iter() {
+            key.with_bytes(|key| match slot.value() {
+                Some(value) => batch.insert(&frozen.keyspace, key, value.as_slice()),
+                None => batch.remove(&frozen.keyspace, key),
+            });
+        }
+        batch.commit().map_err(fault("write rows"))?;
+        let metrics = &self.metrics;
+        metrics.flushes.fetch_add(1, Relaxed);
+        metrics.rows_written.fetch_add(frozen.rows.len() as u64, Relaxed);
+        metrics.rows_elided.fetch_add(frozen.rows.elided(), Relaxed);
+        metrics.flush_nanos.fetch_add(nanos_since(start), Relaxed);
+        metrics.journals.store(self.db.journal_count() as u64, Relaxed);
+        Ok(())
+    }
+
+    fn sync_is_due(&self, cells: &[Arc<Cell>]) -> bool {
+        let now = Instant::now();
+        let urgent = cells.iter().any(|cell| cell.lock().sync_is_urgent());
+        urgent || self.sync_at(cells, now).is_some_and(|at| at <= now)
+    }
+
+    fn sync_at(&self, cells: &[Arc<Cell>], now: Instant) -> Option<Instant> {
+        let due = cells.iter().filter_map(|cell| cell.lock().sync_at(now, &self.options));
+        Some(due.min()?.max(self.synced_at + self.options.sync_pause))
+    }
+
+    fn sync(&mut self, cells: &[Arc<Cell>]) -> Result<(), Fault> {
+        // Read before the sync: what is written meanwhile may or may not be covered.
+        let written: Vec<_> = cells.iter().map(|cell| cell.lock().written).collect();
+        let start = Instant::now();
+        self.db.persist(PersistMode::SyncAll).map_err(fault("sync rows"))?;
+        self.synced_at = Instant::now();
+        self.metrics.syncs.fetch_add(1, Relaxed);
+        self.metrics.sync_nanos.fetch_add(nanos_since(start), Relaxed);
+        for (cell, at) in cells.iter().zip(written) {
+            cell.synced(at, &*self.options.segments);
+        }
+        Ok(())
+    }
+
+    /// When to look again without being woken; `None` while nothing is dirty.
+    fn deadline(&self, cells: &[Arc<Cell>]) -> Option<Instant> {
+        let now = Instant::now();
+        let again = |cell: &Arc<Cell>| cell.lock().look_again_at(now, &self.options);
+        let freezes = cells.iter().filter_map(again).min();
+        freezes.into_iter().chain(self.sync_at(cells, now)).min()
+    }
+}

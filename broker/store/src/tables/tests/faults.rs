@@ -1,0 +1,140 @@
+//! What tables do when the disk does not.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::*;
+
+fn sorted_files(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![dir.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.parent().unwrap().ends_with("tables") && path.file_name().unwrap() != "lock" {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
+fn fill(tables: &mut GroupTables, rows: u64, from: u64) {
+    for n in from..from + rows {
+        let value = n.to_be_bytes().repeat(16);
+        tables.put(&[b"m", &n.to_be_bytes()[..]].concat(), value);
+        tables.commit(n + 1);
+    }
+}
+
+#[test]
+fn damaged_rows_are_a_fault_that_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut tables) = open(dir.path(), lazy());
+    fill(&mut tables, 5_000, 0);
+    tables.flush().unwrap();
+    tables.keyspace().rotate_memtable_and_wait().unwrap();
+    drop((store, tables));
+    let keyspaces = dir.path().join("tables/keyspaces/1");
+    for file in sorted_files(&keyspaces) {
+        let mut bytes = fs::read(&file).unwrap();
+        let middle = bytes.len() / 3;
+        bytes[middle..middle + 4_000].fill(0xa5);
+        fs::write(&file, bytes).unwrap();
+    }
+    // Either the files are refused at once, or the rows when they are read.
+    let Ok(store) = TableStore::open(dir.path().join("tables"), lazy()) else {
+        return;
+    };
+    let Ok(tables) = store.group(GROUP) else {
+        return;
+    };
+    assert!(tables.scan(b"m", b"n", usize::MAX).is_err());
+    assert!(tables.health().is_err());
+    assert!(tables.get(b"m").is_err());
+}
+
+#[test]
+fn a_disk_that_refuses_writes_is_a_fault_for_the_owner() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = TableOptions { memtable_bytes: 64 << 10, ..lazy() };
+    let (_store, mut tables) = open(dir.path(), options);
+    fill(&mut tables, 100, 0);
+    tables.flush().unwrap();
+    let flushed = tables.flushed();
+    // The folder of fjall's sorted files is replaced by a file: nothing can be written to it.
+    let folder = dir.path().join("tables/keyspaces/1/tables");
+    fs::rename(&folder, dir.path().join("gone")).unwrap();
+    fs::write(&folder, "").unwrap();
+    let mut failed = None;
+    for round in 1..50 {
+        fill(&mut tables, 1_000, 1_000 * round);
+        if let Err(fault) = tables.flush() {
+            failed = Some(fault);
+            break;
+        }
+    }
+    let fault = failed.expect("a flush fails").to_string();
+    assert!(fault.contains("Poisoned") || fault.contains("rows"), "{fault}");
+    assert!(tables.health().is_err());
+    assert!(tables.get(b"m").is_err());
+    assert!(tables.scan(b"m", b"n", 1).is_err());
+    assert!(tables.snapshot().is_err());
+    assert!(tables.flushed() >= flushed);
+    // Commits go nowhere, and they do not hang.
+    tables.put(b"m", vec![0; 64 << 20]);
+    tables.commit(1_000_000);
+    tables.put(b"m", vec![0; 64 << 20]);
+    tables.commit(1_000_001);
+}
+
+#[test]
+fn a_reference_to_no_segment_or_below_zero_is_a_fault() {
+    for (retained, released) in [(2_000_000, 0), (150, 2)] {
+        let dir = tempfile::tempdir().unwrap();
+        let (_store, mut tables) = open(dir.path(), lazy());
+        tables.retain(retained, 1);
+        tables.release(150, released);
+        tables.commit(150);
+        assert!(tables.health().is_err());
+        assert!(tables.flush().is_err());
+    }
+}
+
+#[test]
+fn references_within_one_batch_may_come_in_any_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_store, mut tables) = open(dir.path(), lazy());
+    tables.release(150, 1);
+    tables.retain(150, 2);
+    tables.commit(150);
+    tables.health().unwrap();
+    assert_eq!(tables.references(), BTreeMap::from([(SegmentId(1), 1)]));
+}
+
+#[test]
+fn tables_without_a_position_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, tables) = open(dir.path(), lazy());
+    drop(tables);
+    let keyspace = store.inner.keyspace(GROUP, 0).unwrap();
+    keyspace.insert("m", "row").unwrap();
+    keyspace.remove(crate::tables::rows::APPLIED).unwrap();
+    drop(keyspace);
+    assert!(store.group(GROUP).is_err());
+}
+
+#[test]
+fn removed_tables_are_new_and_stand_at_zero() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut tables) = open(dir.path(), lazy());
+    fill(&mut tables, 10, 0);
+    tables.flush().unwrap();
+    drop((store, tables));
+    fs::remove_dir_all(dir.path().join("tables")).unwrap();
+    let (store, tables) = open(dir.path(), lazy());
+    assert!(store.is_new());
+    assert_eq!(tables.applied(), 0);
+}
