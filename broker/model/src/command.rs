@@ -47,44 +47,77 @@ pub enum Command {
 pub enum CatalogCommand {
     /// Creates or updates a topic.
     PutTopic {
+        /// The topic.
         name: Name,
+        /// Its configuration from now on.
         config: TopicConfig,
+        /// What must be so before.
         expect: Expect,
     },
-    /// Deletes a topic; with `cascade`, its subscriptions too.
+    /// Deletes a topic.
     DeleteTopic {
+        /// The topic.
         name: Name,
+        /// Its subscriptions go with it; without this, a topic that has some is refused as in use.
         cascade: bool,
+        /// What must be so before.
         expect: Expect,
     },
     /// Creates or updates a subscription.
     PutSubscription {
+        /// The topic it belongs to.
         topic: Name,
+        /// The subscription.
         name: Name,
+        /// Its configuration from now on.
         config: SubscriptionConfig,
+        /// What must be so before.
         expect: Expect,
     },
     /// Deletes a subscription.
     DeleteSubscription {
+        /// The topic it belongs to.
         topic: Name,
+        /// The subscription.
         name: Name,
+        /// What must be so before.
         expect: Expect,
     },
-    /// Creates or updates a queue. `group` is where a new one is placed.
+    /// Creates or updates a queue.
     PutQueue {
+        /// The queue.
         name: Name,
+        /// Its configuration from now on.
         config: QueueConfig,
+        /// Where a new one is placed; one that exists stays where it is.
         group: GroupId,
+        /// What must be so before.
         expect: Expect,
     },
     /// Deletes a queue with all its entries.
-    DeleteQueue { name: Name, expect: Expect },
+    DeleteQueue {
+        /// The queue.
+        name: Name,
+        /// What must be so before.
+        expect: Expect,
+    },
     /// Adds a plugin version; the component is the command's only payload.
-    PutPlugin { version: PluginVersion },
+    PutPlugin {
+        /// The version, as its component describes itself.
+        version: PluginVersion,
+    },
     /// Deletes a plugin version that no subscription uses.
-    DeletePlugin { name: Name, version: String },
-    /// Forgets the news up to a revision: every data group has adopted it.
-    Forget { upto: Revision },
+    DeletePlugin {
+        /// The plugin.
+        name: Name,
+        /// Its version.
+        version: String,
+    },
+    /// Forgets news that every data group has adopted.
+    Forget {
+        /// The last revision to forget.
+        upto: Revision,
+    },
 }
 
 /// What a change expects of the thing it changes (`If-Match`, `If-None-Match: *`).
@@ -114,19 +147,32 @@ pub struct Adopt {
 /// One change that a data group must know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
-    /// A queue was created or configured anew. `dead_letter` is its dead-letter queue, resolved.
+    /// A queue was created or configured anew.
     Queue {
+        /// The queue.
         id: QueueId,
+        /// Its name.
         name: Name,
+        /// Its configuration from now on.
         config: QueueConfig,
+        /// Its dead-letter queue, resolved.
         dead_letter: Option<QueueId>,
     },
-    /// A queue was deleted.
-    QueueDeleted { id: QueueId },
+    /// A queue was deleted: its entries go.
+    QueueDeleted {
+        /// The queue.
+        id: QueueId,
+    },
     /// A topic was deleted.
-    TopicDeleted { id: TopicId },
+    TopicDeleted {
+        /// The topic.
+        id: TopicId,
+    },
     /// A subscription was deleted: its parked events go.
-    SubscriptionDeleted { id: SubscriptionId },
+    SubscriptionDeleted {
+        /// The subscription.
+        id: SubscriptionId,
+    },
 }
 
 /// Events of one topic, each with the plan that was made for it.

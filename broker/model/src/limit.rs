@@ -77,7 +77,7 @@ pub const EVENT_DELIVERIES_MAX: usize = 20_000;
 /// Most destinations that one subscription declares.
 pub const DESTINATIONS_MAX: usize = 256;
 
-/// Most tags or keys in one filter, and most tags of one event.
+/// Most tags or keys in one filter. The tags of an event are limited by the size of the attribute.
 pub const FILTER_TERMS_MAX: usize = 256;
 
 /// Longest tag or key of a filter, and longest `routingkey` of an event, in bytes: a short string of AMQP.

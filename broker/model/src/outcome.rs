@@ -16,18 +16,32 @@ use crate::time::Timestamp;
 pub enum Outcome {
     /// The command as a whole was refused; nothing changed.
     Refused(Refusal),
-    /// A topic was created (`created`), updated or confirmed.
-    Topic { topic: Arc<Topic>, created: bool },
+    /// A topic was created, updated or confirmed.
+    Topic {
+        /// The topic as it is now.
+        topic: Arc<Topic>,
+        /// It is new.
+        created: bool,
+    },
     /// A subscription was created, updated or confirmed.
     Subscription {
+        /// The subscription as it is now.
         subscription: Arc<Subscription>,
+        /// It is new.
         created: bool,
     },
     /// A queue was created, updated or confirmed.
-    Queue { queue: Arc<Queue>, created: bool },
+    Queue {
+        /// The queue as it is now.
+        queue: Arc<Queue>,
+        /// It is new.
+        created: bool,
+    },
     /// A plugin version was added or confirmed.
     Plugin {
+        /// The version.
         version: Arc<PluginVersion>,
+        /// It is new.
         created: bool,
     },
     /// Something of the catalog was deleted.

@@ -188,3 +188,111 @@ pub struct QueueCounters {
     /// Bytes of all entries, as stored.
     pub bytes: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn places(config: Value) -> Vec<(String, String)> {
+        let config: QueueConfig = serde_json::from_value(config).unwrap();
+        let problems = config.problems().into_iter();
+        problems
+            .map(|problem| (problem.pointer, problem.code))
+            .collect()
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_contract() {
+        let config: QueueConfig = serde_json::from_str("{}").unwrap();
+        assert_eq!(config, QueueConfig::default());
+        let expected = json!({
+            "visibility_seconds": 30, "retention_seconds": 345_600, "delay_seconds": 0, "wait_seconds": 0,
+            "fifo": false, "deduplication_seconds": 300, "content_deduplication": false, "rewind_seconds": 0
+        });
+        assert_eq!(serde_json::to_value(&config).unwrap(), expected);
+        assert!(config.problems().is_empty());
+    }
+
+    #[test]
+    fn the_ends_of_every_range_are_inside() {
+        let longest = limit::DURATION_SECONDS_MAX;
+        let least = json!({
+            "visibility_seconds": 0, "retention_seconds": 60, "delay_seconds": 0, "wait_seconds": 0,
+            "max_message_bytes": 1, "max_entries": 1, "deduplication_seconds": 0,
+            "dead_letter": {"queue": "d", "max_receives": 1}
+        });
+        let most = json!({
+            "visibility_seconds": 43_200, "retention_seconds": longest, "delay_seconds": longest,
+            "wait_seconds": 30, "max_message_bytes": 1_048_576, "max_entries": u64::MAX,
+            "deduplication_seconds": 604_800, "dead_letter": {"queue": "d", "max_receives": 1_000}
+        });
+        assert_eq!(places(least), []);
+        assert_eq!(places(most), []);
+        assert_eq!(places(json!({"retention_seconds": null})), []);
+    }
+
+    #[test]
+    fn past_the_ends_is_out_of_range() {
+        let past = limit::DURATION_SECONDS_MAX + 1;
+        for (config, pointer) in [
+            (json!({"visibility_seconds": 43_201}), "/visibility_seconds"),
+            (json!({"retention_seconds": 59}), "/retention_seconds"),
+            (json!({ "retention_seconds": past }), "/retention_seconds"),
+            (json!({ "delay_seconds": past }), "/delay_seconds"),
+            (json!({"wait_seconds": 31}), "/wait_seconds"),
+            (json!({"max_message_bytes": 0}), "/max_message_bytes"),
+            (
+                json!({"max_message_bytes": 1_048_577}),
+                "/max_message_bytes",
+            ),
+            (json!({"max_entries": 0}), "/max_entries"),
+            (
+                json!({"deduplication_seconds": 604_801}),
+                "/deduplication_seconds",
+            ),
+            (
+                json!({"dead_letter": {"queue": "d", "max_receives": 0}}),
+                "/dead_letter/max_receives",
+            ),
+            (
+                json!({"dead_letter": {"queue": "d", "max_receives": 1_001}}),
+                "/dead_letter/max_receives",
+            ),
+        ] {
+            assert_eq!(
+                places(config),
+                [(pointer.to_owned(), "out_of_range".to_owned())]
+            );
+        }
+    }
+
+    #[test]
+    fn what_this_version_lacks_is_refused_and_not_ignored() {
+        let found =
+            places(json!({"fifo": true, "content_deduplication": true, "rewind_seconds": 1}));
+        let expected = ["/fifo", "/content_deduplication", "/rewind_seconds"];
+        assert_eq!(
+            found,
+            expected.map(|pointer| (pointer.to_owned(), "unsupported_value".to_owned()))
+        );
+    }
+
+    #[test]
+    fn unknown_fields_and_bad_names_are_refused() {
+        for bad in [
+            json!({"visibility": 3}),
+            json!({"visibility_seconds": -1}),
+            json!({"dead_letter": {"queue": "1", "max_receives": 1}}),
+            json!({"dead_letter": {"queue": "d"}}),
+            json!({"dead_letter": {"queue": "d", "max_receives": 1, "after": 2}}),
+        ] {
+            assert!(
+                serde_json::from_value::<QueueConfig>(bad.clone()).is_err(),
+                "{bad}"
+            );
+        }
+    }
+}

@@ -143,3 +143,111 @@ impl Destination {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn read(config: &Value) -> Result<SubscriptionConfig, serde_json::Error> {
+        serde_json::from_value(config.clone())
+    }
+
+    fn places(config: &Value) -> Vec<(String, String)> {
+        let problems = read(config).unwrap().problems().into_iter();
+        problems
+            .map(|problem| (problem.pointer, problem.code))
+            .collect()
+    }
+
+    #[test]
+    fn a_destination_is_enough() {
+        let config = read(&json!({"to": {"queue": "q"}})).unwrap();
+        assert_eq!(
+            (config.filter.is_none(), config.plugin.is_none()),
+            (true, true)
+        );
+        assert_eq!((config.on_failure, config.paused), (OnFailure::Park, false));
+        assert!(config.problems().is_empty());
+    }
+
+    #[test]
+    fn destinations_are_told_with_their_names() {
+        let to = |to: Value| read(&json!({ "to": to })).unwrap().to;
+        let found = |to: &Destinations| {
+            let all = to.iter().map(|(name, destination)| match destination {
+                DestinationRef::Queue(queue) => format!("{name:?} queue {queue}"),
+                DestinationRef::Topic(topic) => format!("{name:?} topic {topic}"),
+            });
+            all.collect::<Vec<_>>()
+        };
+        assert_eq!(found(&to(json!({"queue": "q"}))), ["None queue q"]);
+        assert_eq!(found(&to(json!({"topic": "t"}))), ["None topic t"]);
+        let several = to(json!({"destinations": {"us": {"topic": "t"}, "eu": {"queue": "q"}}}));
+        assert_eq!(
+            found(&several),
+            ["Some(\"eu\") queue q", "Some(\"us\") topic t"]
+        );
+    }
+
+    #[test]
+    fn a_plugin_needs_no_configuration() {
+        let config =
+            read(&json!({"to": {"queue": "q"}, "plugin": {"name": "p", "version": "1.0.0"}}));
+        assert_eq!(config.unwrap().plugin.unwrap().config.0, json!({}));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_out_of_range() {
+        let destinations = |count: usize| -> Value {
+            let all = (0..count).map(|at| (format!("d{at}"), json!({"queue": "q"})));
+            json!({"to": {"destinations": Value::Object(all.collect())}})
+        };
+        let plugin = |bytes: usize| {
+            // The quotes of the text are part of the document.
+            let config = "x".repeat(bytes - 2);
+            json!({"to": {"queue": "q"}, "plugin": {"name": "p", "version": "1", "config": config}})
+        };
+        let out = |pointer: &str| vec![(pointer.to_owned(), "out_of_range".to_owned())];
+        assert_eq!(places(&destinations(0)), out("/to/destinations"));
+        assert_eq!(places(&destinations(limit::DESTINATIONS_MAX)), []);
+        assert_eq!(
+            places(&destinations(limit::DESTINATIONS_MAX + 1)),
+            out("/to/destinations")
+        );
+        assert_eq!(places(&plugin(limit::PLUGIN_CONFIG_BYTES_MAX)), []);
+        assert_eq!(
+            places(&plugin(limit::PLUGIN_CONFIG_BYTES_MAX + 1)),
+            out("/plugin/config")
+        );
+    }
+
+    #[test]
+    fn problems_of_the_filter_are_the_subscriptions() {
+        let config = json!({"to": {"queue": "q"}, "filter": {"keys": ["a", ""]}});
+        assert_eq!(
+            places(&config),
+            [("/filter/keys/1".to_owned(), "invalid_filter".to_owned())]
+        );
+    }
+
+    #[test]
+    fn what_the_contract_does_not_name_is_refused() {
+        for bad in [
+            json!({}),
+            json!({"to": {}}),
+            json!({"to": {"push": {"url": "https://example.com"}}}),
+            json!({"to": {"queue": "q", "topic": "t"}}),
+            json!({"to": {"queue": "a b"}}),
+            json!({"to": {"destinations": {"x": {"push": "y"}}}}),
+            json!({"to": {"queue": "q"}, "on_failure": "retry"}),
+            json!({"to": {"queue": "q"}, "filters": []}),
+            json!({"to": {"queue": "q"}, "filter": {"tag": ["a"]}}),
+            json!({"to": {"queue": "q"}, "plugin": {"name": "p"}}),
+        ] {
+            assert!(read(&bad).is_err(), "{bad}");
+        }
+    }
+}

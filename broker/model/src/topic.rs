@@ -76,3 +76,50 @@ impl TopicConfig {
             .unwrap_or(limit::EVENT_BYTES_MAX)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn read(config: Value) -> TopicConfig {
+        serde_json::from_value(config).unwrap()
+    }
+
+    #[test]
+    fn a_topic_needs_no_configuration() {
+        let config = read(json!({}));
+        assert!(config.problems().is_empty());
+        assert_eq!(config.event_bytes_max(), limit::EVENT_BYTES_MAX);
+    }
+
+    #[test]
+    fn the_size_of_events_is_limited_downwards_only() {
+        assert_eq!(read(json!({"max_message_bytes": 1})).event_bytes_max(), 1);
+        for wrong in [0, limit::EVENT_BYTES_MAX + 1] {
+            let config = read(json!({ "max_message_bytes": wrong }));
+            let problems = config.problems();
+            assert_eq!(
+                (&*problems[0].pointer, &*problems[0].code),
+                ("/max_message_bytes", "out_of_range")
+            );
+            assert!(config.event_bytes_max() <= limit::EVENT_BYTES_MAX);
+        }
+    }
+
+    #[test]
+    fn topics_that_keep_events_are_refused_and_not_ignored() {
+        let problems = read(json!({"retention_seconds": 60})).problems();
+        assert_eq!(
+            (&*problems[0].pointer, &*problems[0].code),
+            ("/retention_seconds", "unsupported_value")
+        );
+    }
+
+    #[test]
+    fn unknown_fields_are_refused() {
+        assert!(serde_json::from_value::<TopicConfig>(json!({"retention": 1})).is_err());
+    }
+}

@@ -41,6 +41,10 @@ impl Event {
     /// `invalid_event` (not an object), `unsupported_specversion`, `conflicting_data` (`data` and
     /// `data_base64`), `invalid_data` (bad base64, or text with a lone surrogate), and those of
     /// [`Event::problems`].
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "the event keeps slices of the text: to its caller this is a hand-over"
+    )]
     pub fn from_json(text: Bytes) -> Result<Self, Vec<Problem>> {
         let json = std::str::from_utf8(&text).map_err(|error| vec![not_utf8(error)])?;
         let json = json.trim_matches([' ', '\t', '\r', '\n']);

@@ -1,5 +1,5 @@
 //! Filters as subscribers write them, on events as producers send them. The cases are in `cases/`, one a line.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::needless_pass_by_value)]
 
 use proptest::prelude::*;
 use serde_json::json;
