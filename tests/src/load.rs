@@ -118,7 +118,7 @@ impl Load {
                 .iter()
                 .all(|state| find(&counters, state) == Some(0))
         };
-        while !QUEUES.iter().all(|queue| empty(&queue)) {
+        while !QUEUES.iter().all(empty) {
             assert!(
                 began.elapsed() < Duration::from_secs(DRAIN_SECONDS_MAX),
                 "the queues are not empty after {DRAIN_SECONDS_MAX} s"
