@@ -23,6 +23,7 @@ pub mod queue;
 pub mod receipt;
 pub mod refusal;
 pub mod router;
+pub mod row;
 pub mod subscription;
 pub mod tables;
 pub mod time;

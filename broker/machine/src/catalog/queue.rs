@@ -1,0 +1,150 @@
+//! Queues of the catalog.
+
+use std::sync::Arc;
+
+use millrace_model::catalog::Queue;
+use millrace_model::command::{Change, Expect};
+use millrace_model::subscription::DestinationRef;
+use millrace_model::{GroupId, Name, Outcome, QueueConfig, QueueId, Refusal, Tables, limit, row};
+
+use super::{Changed, Changing, check, within};
+use crate::keys;
+
+impl<T: Tables> Changing<'_, T> {
+    pub(super) fn put_queue(
+        &mut self,
+        name: Name,
+        config: QueueConfig,
+        group: GroupId,
+        expect: Expect,
+    ) -> Changed {
+        let before = self.topology.queues.get(&name).cloned();
+        check(expect, before.as_ref().map(|queue| queue.queue.version))?;
+        if let Some(queue) = &before
+            && queue.queue.config == config
+        {
+            let queue = queue.clone();
+            return Ok(Outcome::Queue {
+                queue,
+                created: false,
+            });
+        }
+        let group = before.as_ref().map_or(group, |queue| queue.group);
+        let dead_letter = self.dead_letter(&name, &config, group)?;
+        let id = self.queue_id(&name, &config, before.as_deref())?;
+        let queue = self.versioned(before.as_ref().map(|before| &before.queue), config);
+        let queue = Arc::new(Queue {
+            id,
+            group,
+            name: name.clone(),
+            queue,
+        });
+        self.tell_queue(&queue, dead_letter);
+        let key = keys::numbered(keys::CATALOG_QUEUE, id.0);
+        self.tables.put(&key, row::encode_json(&*queue));
+        let queues = &mut Arc::make_mut(self.topology).queues;
+        queues.insert(name, queue.clone());
+        Ok(Outcome::Queue {
+            queue,
+            created: before.is_none(),
+        })
+    }
+
+    /// The dead-letter queue that a configuration names.
+    fn dead_letter(
+        &self,
+        name: &Name,
+        config: &QueueConfig,
+        group: GroupId,
+    ) -> Result<Option<QueueId>, Refusal> {
+        let Some(dead_letter) = &config.dead_letter else {
+            return Ok(None);
+        };
+        let target = &dead_letter.queue;
+        if target == name {
+            let reason = format!("queue {name:?} cannot be its own dead-letter queue");
+            return Err(Refusal::InUse(reason));
+        }
+        let queue = self.topology.queues.get(target);
+        let queue = queue.ok_or_else(|| Refusal::QueueNotFound(target.to_string()))?;
+        if queue.group != group {
+            return Err(apart(&format!("dead-letter queue {target:?}"), queue.group));
+        }
+        Ok(Some(queue.id))
+    }
+
+    /// The id of a queue, which must not change what cannot change.
+    fn queue_id(
+        &mut self,
+        name: &Name,
+        config: &QueueConfig,
+        before: Option<&Queue>,
+    ) -> Result<QueueId, Refusal> {
+        if let Some(before) = before {
+            if before.queue.config.fifo != config.fifo {
+                let reason = format!("queue {name:?} exists with another value of fifo");
+                return Err(Refusal::AlreadyExists(reason));
+            }
+            return Ok(before.id);
+        }
+        super::limit(
+            "queues",
+            self.topology.queues.len(),
+            limit::CATALOG_ITEMS_MAX,
+        )?;
+        self.state.queue += 1;
+        Ok(QueueId(self.state.queue))
+    }
+
+    fn tell_queue(&mut self, queue: &Queue, dead_letter: Option<QueueId>) {
+        let change = Change::Queue {
+            id: queue.id,
+            name: queue.name.clone(),
+            config: queue.queue.config.clone(),
+            dead_letter,
+        };
+        self.tell(queue.group, change);
+    }
+
+    pub(super) fn delete_queue(&mut self, name: &Name, expect: Expect) -> Changed {
+        let queue = self.topology.queues.get(name).cloned();
+        let queue = queue.ok_or_else(|| Refusal::QueueNotFound(name.to_string()))?;
+        check(expect, Some(queue.queue.version))?;
+        if let Some(user) = self.queue_user(name) {
+            let reason = format!("queue {name:?} is used by {user}: change or delete that first");
+            return Err(Refusal::InUse(reason));
+        }
+        self.revise();
+        self.tell(queue.group, Change::QueueDeleted { id: queue.id });
+        let key = keys::numbered(keys::CATALOG_QUEUE, queue.id.0);
+        self.tables.remove(&key);
+        Arc::make_mut(self.topology).queues.remove(name);
+        Ok(Outcome::Deleted)
+    }
+
+    /// Who refers to a queue, in words.
+    fn queue_user(&self, name: &Name) -> Option<String> {
+        let dead_letters = self.topology.queues.values().find(|queue| {
+            let dead_letter = queue.queue.config.dead_letter.as_ref();
+            dead_letter.is_some_and(|dead_letter| dead_letter.queue == *name)
+        });
+        if let Some(queue) = dead_letters {
+            return Some(format!("queue {:?}", queue.name));
+        }
+        self.subscriptions()
+            .find(|(_, subscription)| {
+                let to = &subscription.subscription.config.to;
+                to.iter().any(|(_, to)| to == DestinationRef::Queue(name))
+            })
+            .map(|(topic, subscription)| {
+                format!("subscription {:?}", within(topic, &subscription.name))
+            })
+    }
+}
+
+/// The refusal to connect what lies in different groups: an event is accepted by one group.
+pub(super) fn apart(what: &str, group: GroupId) -> Refusal {
+    Refusal::AlreadyExists(format!(
+        "{what} is placed in group {group}: use one in the same group"
+    ))
+}

@@ -1,0 +1,169 @@
+//! The machine: rows in, batches in, outcomes out.
+
+use std::sync::Arc;
+
+use millrace_model::{
+    Batch, Command, Fault, GroupId, Outcome, PayloadRef, QueueId, Refusal, Revision, Tables,
+    Topology,
+};
+
+use crate::catalog::Catalog;
+use crate::deduplication::Deduplications;
+use crate::parked::ParkedLists;
+use crate::queue::Queue;
+use crate::queues::Queues;
+use crate::state::State;
+use crate::sweep::Sweeps;
+use crate::topics::Topics;
+
+/// The state machine of one group.
+///
+/// Invariants:
+/// - The time of the group never goes back: a batch with an earlier time is applied at the time of the last.
+/// - Between two batches the rows hold everything: a machine opened from them goes on in the same way.
+/// - A command is refused as a whole or event by event; what is refused changes no row but cursors that only
+///   save work.
+/// - Every live entry and every parked event holds exactly one reference to its payload, and so does every
+///   dead row that waits to be swept.
+#[derive(Debug)]
+pub struct Machine<T: Tables> {
+    pub(crate) group: GroupId,
+    pub(crate) tables: T,
+    pub(crate) state: State,
+    pub(crate) catalog: Catalog,
+    pub(crate) queues: Queues,
+    pub(crate) topics: Topics,
+    pub(crate) parked: ParkedLists,
+    pub(crate) deduplications: Deduplications,
+    pub(crate) sweeps: Sweeps,
+}
+
+/// What came of a batch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// One outcome a command, in order.
+    pub outcomes: Vec<Outcome>,
+    /// Queues whose number of ready entries may have changed, with that number; `None` when deleted.
+    pub touched: Vec<(QueueId, Option<u64>)>,
+    /// Whether the catalog changed (group 0).
+    pub topology_changed: bool,
+}
+
+impl<T: Tables> Machine<T> {
+    /// Opens a machine on its rows; empty tables are a new group. Reads cursors, configuration and what was
+    /// received or delayed, but never the entries of a backlog.
+    ///
+    /// # Errors
+    /// A [`Fault`] when a row cannot be read or is damaged.
+    pub fn open(group: GroupId, tables: T) -> Result<Self, Fault> {
+        let state = State::open(&tables)?;
+        Ok(Self {
+            group,
+            catalog: Catalog::open(&tables, state.revision)?,
+            queues: Queues::open(&tables)?,
+            topics: Topics::open(&tables)?,
+            parked: ParkedLists::open(&tables)?,
+            deduplications: Deduplications::open(&tables, &state)?,
+            sweeps: Sweeps::open(&tables)?,
+            state,
+            tables,
+        })
+    }
+
+    /// Applies the body of the log entry `index`, as [`Batch::encode`] made it. All its writes are made when
+    /// this returns; making them one with the position is the tables' business.
+    ///
+    /// # Errors
+    /// A [`Fault`] when the body or a row is damaged. The tables must not be kept then.
+    pub fn apply(&mut self, index: u64, body: &[u8]) -> Result<Applied, Fault> {
+        let (batch, start) = Batch::decode(body)?;
+        let before = self.state.clone();
+        self.state.at = self.state.at.max(batch.at);
+        let places: Vec<_> = batch.payloads(index, start).collect();
+        let mut outcomes = Vec::with_capacity(batch.items.len());
+        for (item, places) in batch.items.into_iter().zip(places) {
+            outcomes.push(self.run(item.command, &places, body)?);
+        }
+        let touched = self.finish(&before);
+        Ok(Applied {
+            outcomes,
+            touched,
+            topology_changed: self.group == GroupId::META && self.state.revision != before.revision,
+        })
+    }
+
+    fn run(
+        &mut self,
+        command: Command,
+        places: &[PayloadRef],
+        body: &[u8],
+    ) -> Result<Outcome, Fault> {
+        Ok(match command {
+            Command::Catalog(command) => return self.run_catalog(command, places, body),
+            Command::Adopt(adopt) => self.adopt(adopt),
+            Command::Publish(publish) => return self.publish(&publish, places),
+            Command::Send(send) => return self.send(&send, places),
+            Command::Receive(receive) => return self.receive(&receive),
+            Command::Ack(ack) => self.ack(&ack),
+            Command::Nack(nack) => self.nack(&nack),
+            Command::Extend(extend) => self.extend(&extend),
+            Command::Purge(queue) => self.purge(queue),
+            Command::Redrive(redrive) => return self.redrive(&redrive),
+            Command::Unpark(unpark) => return self.unpark(&unpark, places),
+            Command::Tick => return self.tick(),
+        })
+    }
+
+    fn finish(&mut self, before: &State) -> Vec<(QueueId, Option<u64>)> {
+        assert!(
+            self.state.at >= before.at && self.state.revision >= before.revision,
+            "time and revision of group {} do not go back",
+            self.group
+        );
+        self.topics.finish(&mut self.tables);
+        self.parked.finish(&mut self.tables);
+        if self.state != *before {
+            self.state.write(&mut self.tables);
+        }
+        self.queues.finish(&mut self.tables)
+    }
+
+    /// How many entries of a queue are ready; `None` when there is no such queue.
+    pub fn ready(&self, queue: QueueId) -> Option<u64> {
+        self.queues.get(queue).map(Queue::ready)
+    }
+
+    /// How many entries of each queue are ready.
+    pub fn queues_ready(&self) -> Vec<(QueueId, u64)> {
+        let queues = self.queues.iter();
+        queues.map(|(id, queue)| (id, queue.ready())).collect()
+    }
+
+    /// The catalog (group 0; empty in a data group).
+    #[must_use]
+    pub fn topology(&self) -> Arc<Topology> {
+        self.catalog.topology()
+    }
+
+    /// The revision: of the catalog in group 0, the adopted one in a data group.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.state.revision
+    }
+
+    /// The rows.
+    #[must_use]
+    pub fn tables(&self) -> &T {
+        &self.tables
+    }
+
+    /// The rows, for what their keeper does to them: to make a batch last, or to close them.
+    pub fn tables_mut(&mut self) -> &mut T {
+        &mut self.tables
+    }
+}
+
+/// The refusal of a command for a queue that is not there. The name is known where it was resolved.
+pub(crate) fn no_queue(queue: QueueId) -> Outcome {
+    Outcome::Refused(Refusal::QueueNotFound(queue.to_string()))
+}

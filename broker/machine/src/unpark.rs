@@ -1,0 +1,86 @@
+//! Parked events get a new plan: they are delivered, dropped, or parked again.
+
+use millrace_model::command::{Unpark, Unparked as Planned};
+use millrace_model::outcome::Unparked;
+use millrace_model::{Fault, Outcome, PayloadRef, Tables, row};
+
+use crate::keys;
+use crate::machine::Machine;
+use crate::parked::Parked;
+use crate::publish::{place, take_payloads};
+
+impl<T: Tables> Machine<T> {
+    /// Follows new plans for parked events of one subscription. An event that is no longer there is left
+    /// out; one that does not fit stays as it is.
+    pub(crate) fn unpark(
+        &mut self,
+        unpark: &Unpark,
+        places: &[PayloadRef],
+    ) -> Result<Outcome, Fault> {
+        let deliveries = unpark.events.iter().flat_map(|event| &event.deliveries);
+        if let Some(refusal) = self.stale(unpark.revision, deliveries) {
+            return Ok(Outcome::Refused(refusal));
+        }
+        let mut outcome = Unparked::default();
+        let mut rest = places;
+        for event in &unpark.events {
+            let own = take_payloads(&mut rest, event.payloads)?;
+            let parked = self
+                .parked
+                .get(&self.tables, unpark.subscription, event.sequence)?;
+            if let Some(parked) = parked {
+                if self.unpark_one(unpark, event, &parked, own)? {
+                    outcome.redriven += 1;
+                } else {
+                    outcome.parked += 1;
+                }
+            }
+        }
+        self.parked.advance(&self.tables, unpark.subscription)?;
+        Ok(Outcome::Unparked(outcome))
+    }
+
+    /// Whether the event left the list.
+    fn unpark_one(
+        &mut self,
+        unpark: &Unpark,
+        event: &Planned,
+        parked: &Parked,
+        own: &[PayloadRef],
+    ) -> Result<bool, Fault> {
+        let places = [&[parked.payload], own].concat();
+        let stays = event
+            .parked
+            .iter()
+            .position(|park| park.subscription == unpark.subscription);
+        let mut parks = event.parked.clone();
+        let stays = stays.map(|at| parks.remove(at));
+        let room = self.room(&event.deliveries);
+        if room.and_then(|()| self.parked.room(&parks)).is_err() {
+            return Ok(false);
+        }
+        for delivery in &event.deliveries {
+            let payload = place(&places, delivery.payload)?;
+            self.deliver(delivery, payload);
+            self.tables.retain(payload.index, 1);
+        }
+        for park in &parks {
+            let payload = place(&places, park.payload)?;
+            self.parked
+                .park(&mut self.tables, self.state.at, park, payload);
+            self.tables.retain(payload.index, 1);
+        }
+        let key = keys::parked(unpark.subscription, event.sequence);
+        if let Some(park) = &stays {
+            let payload = place(&places, park.payload)?;
+            self.tables.retain(payload.index, 1);
+            let again = Parked::new(park, payload, parked.parked_at);
+            self.tables.put(&key, row::encode(&again));
+        } else {
+            self.parked
+                .remove(&mut self.tables, unpark.subscription, event.sequence);
+        }
+        self.tables.release(parked.payload.index, 1);
+        Ok(stays.is_none())
+    }
+}
