@@ -97,7 +97,12 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn truncate_after(&mut self, last: Option<Position>) -> Result<(), io::Error> {
-        durable(|done| self.0.truncate_after(last.map(|last| last.index), done)).await
+        let last = last.map(|last| last.index);
+        // Nothing lies behind the end; the log would call it a mistake to cut there.
+        if last.is_some_and(|last| self.0.last().is_none_or(|end| end.index <= last)) {
+            return Ok(());
+        }
+        durable(|done| self.0.truncate_after(last, done)).await
     }
 
     async fn purge(&mut self, upto: Position) -> Result<(), io::Error> {

@@ -49,7 +49,7 @@ impl Cluster {
         let mut groups = Vec::new();
         for id in (0..=options.data_groups).map(GroupId) {
             let view = Arc::new(View::new(Arc::clone(&waiters), Arc::clone(&topology)));
-            let group = Group::start(id, tables.group(id)?, log.group(id.0), view, &options).await?;
+            let group = Group::start(id, tables.group(id)?, log.group(id), view, &options).await?;
             groups.push(Arc::new(group));
         }
         let (meta, data) = (Arc::clone(&groups[0]), groups.split_off(1));

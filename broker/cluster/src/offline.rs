@@ -40,10 +40,10 @@ pub struct GroupReport {
 /// A [`Fault`] that says what is damaged, or that a node is running on the directory.
 pub fn check(options: &ClusterOptions) -> Result<Vec<GroupReport>, Fault> {
     let (log, tables) = node::open(options)?;
-    let groups = log.groups().into_iter().map(GroupId);
+    let groups = log.groups().into_iter();
     groups
         .map(|group| {
-            let entries = log.group(group.0);
+            let entries = log.group(group);
             let tables = tables.group(group)?;
             crate::group::check_whole(group, &tables, &entries)?;
             let applied = crate::apply::applied(&tables)?.map(|position| position.index);

@@ -30,8 +30,8 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, Guard> for Stores {
         let (waiters, topology) = (Arc::new(WaitersByQueue::default()), Arc::new(ArcSwap::from_pointee(Topology::default())));
         let view = Arc::new(View::new(waiters, topology));
         let group = GroupId::DATA;
-        let applier = ApplyThread::start(group, tables.group(group).unwrap(), log.group(group.0), view).unwrap();
-        let stores = (LogStore(log.group(group.0)), StateMachine(applier));
+        let applier = ApplyThread::start(group, tables.group(group).unwrap(), log.group(group), view).unwrap();
+        let stores = (LogStore(log.group(group)), StateMachine(applier));
         Ok(((dir, log, tables), stores.0, stores.1))
     }
 }
