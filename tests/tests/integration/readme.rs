@@ -63,18 +63,13 @@ fn run(broker: &Broker, blocks: &[Block]) -> Vec<String> {
     for block in blocks {
         let _ = write!(script, "{}\necho '{END}'\n", block.commands);
     }
-    let script = script.replace(SERVER, broker.url());
     let binary = millrace();
-    let folder = binary.parent().expect("a folder");
-    let path = format!(
-        "{}:{}",
-        folder.display(),
-        std::env::var("PATH").expect("a PATH")
-    );
+    let folder = binary.parent().expect("a folder").display().to_string();
+    let script = script.replace(SERVER, broker.url());
+    let script = script.replace("$PWD/target/release", &folder);
     let output = Command::new("bash")
         .args(["-c", &script])
         .current_dir(repository())
-        .env("PATH", path)
         .env("MILLRACE_SERVER", broker.url())
         .output()
         .expect("bash is there");
