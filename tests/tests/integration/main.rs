@@ -5,11 +5,13 @@
     reason = "a test fails by panicking"
 )]
 
+mod bad_events;
 mod bad_input;
 mod batches;
 mod components;
 mod damage;
 mod disk;
+mod door;
 mod events;
 mod hostile;
 mod house;
