@@ -100,16 +100,24 @@ fn advice(code: &str) -> Option<&'static str> {
         "subscription_not_found" => {
             "`millrace subscription list TOPIC` shows the subscriptions of a topic."
         }
-        "plugin_not_found" | "plugin_version_not_found" => {
+        "plugin_not_found" => {
             "`millrace plugin list` shows the plugins; `millrace plugin push NAME@VERSION FILE` stores one."
         }
         "already_exists" => "Choose another name or version, or delete the one that is there.",
         "in_use" => {
             "Delete what uses it first; `topic delete --cascade` deletes a topic with its subscriptions."
         }
-        "stale_version" => {
+        "precondition_failed" => {
             "It was changed by somebody else meanwhile: look at it again, and repeat the change."
         }
+        "stale_version" => "The configuration changed meanwhile: repeat the request.",
+        "queue_full" => {
+            "A queue of a subscription holds its max_entries: receive from it, or purge it."
+        }
+        "parked_full" => {
+            "Redrive or delete what is parked: `millrace plugin parked TOPIC SUBSCRIPTION`."
+        }
+        "idempotency_key_reused" => "The key was used for another request: take a new one.",
         "message_too_large" => "Send less data, or store it elsewhere and send a reference.",
         "batch_too_large" => "Send fewer events in one request.",
         "schema_violation" => {

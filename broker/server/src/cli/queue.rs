@@ -207,21 +207,15 @@ impl PeekArgs {
             .query("limit", self.limit)
             .query("after", self.after.as_ref());
         let answer = client.get(route).await?;
-        let list = if answer.get("items").is_some() {
-            "items"
-        } else {
-            "messages"
-        };
-        out.rows(&answer, list, &PEEK_COLUMNS)
+        out.rows(&answer, "items", &PEEK_COLUMNS)
     }
 }
 
-const LIST_COLUMNS: [&str; 6] = [
+const LIST_COLUMNS: [&str; 5] = [
     "name",
-    "counters/ready",
-    "counters/leased",
-    "counters/delayed",
     "visibility_seconds",
+    "retention_seconds",
+    "delay_seconds",
     "dead_letter/queue",
 ];
 const PEEK_COLUMNS: [&str; 6] = [

@@ -12,7 +12,8 @@ use super::author;
 use crate::client::{Answer, Client, Payload, Route};
 use crate::failure::Usage;
 
-pub(super) const LIST_COLUMNS: [&str; 4] = ["name", "version", "versions", "world"];
+pub(super) const LIST_COLUMNS: [&str; 2] = ["name", "versions"];
+const VERSION_COLUMNS: [&str; 5] = ["version", "world", "uploaded_at", "bytes", "description"];
 
 fn route(plugin: &PluginVersion) -> Route {
     Route::of(["v1", "plugins", &plugin.name, "versions", &plugin.version])
@@ -67,7 +68,10 @@ pub(super) async fn show(
         (Ok(version), Some(file)) => download(client, out, &version, &file).await,
         (Ok(version), None) => out.object(&client.get(route(&version)).await?),
         (Err(how), Some(_)) => Err(Usage::new(format!("--wasm needs a version: {how}")).into()),
-        (Err(_), None) => out.object(&client.get(Route::of(["v1", "plugins", plugin])).await?),
+        (Err(_), None) => {
+            let answer = client.get(Route::of(["v1", "plugins", plugin])).await?;
+            out.rows(&answer, "versions", &VERSION_COLUMNS)
+        }
     }
 }
 
