@@ -1,0 +1,112 @@
+//! What every request goes through, whatever it wants: an id, a bound on how many there are, a guard
+//! against panics, and a count of what came of it.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use axum::extract::RawPathParams;
+use axum::extract::Request;
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::response::Response;
+use futures::FutureExt as _;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use crate::Gateway;
+use crate::admission::Permit;
+use crate::call::{Call, bad_name};
+use crate::problem::Failure;
+use crate::routes::Route;
+
+/// The header that names a request in answers and logs.
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Longest id that a client may give its request, in bytes.
+const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// The path's parameters, if they are UTF-8.
+pub(crate) type Params = Result<RawPathParams, RawPathParamsRejection>;
+
+/// Takes a request through its route.
+pub(crate) async fn enter(
+    gateway: Gateway,
+    route: &'static Route,
+    params: Params,
+    request: Request,
+) -> Response {
+    let began = Instant::now();
+    let id = request_id(&gateway, request.headers());
+    let answer = AssertUnwindSafe(handle(gateway.clone(), route, params, request));
+    let answer = answer.catch_unwind().await;
+    let result = answer.unwrap_or_else(|panic| Err(panicked(&*panic)));
+    let mut response = result.unwrap_or_else(|failure| {
+        gateway.metrics().refused(failure.code());
+        failure.response()
+    });
+    response.headers_mut().insert(X_REQUEST_ID, id);
+    let metrics = gateway.metrics().route(route);
+    metrics.answered(response.status(), began.elapsed());
+    response
+}
+
+async fn handle(
+    gateway: Gateway,
+    route: &'static Route,
+    params: Params,
+    request: Request,
+) -> Result<Response, Failure> {
+    let rooms = route.is_held_back.then(|| gateway.rooms());
+    let permit = Permit::new(rooms)?;
+    let params = params.map_err(|_| bad_name("path", "the path is not UTF-8, percent-encoded"))?;
+    let (head, body) = request.into_parts();
+    let call = Call {
+        gateway,
+        route,
+        head,
+        params,
+        body: Mutex::new(body),
+        permit,
+    };
+    (route.handler)(call).await
+}
+
+/// Answers for a path that is none of ours.
+pub(crate) fn not_found() -> Failure {
+    let detail = "there is nothing at this path: GET /openapi.json lists what there is";
+    Failure::new(StatusCode::NOT_FOUND, "not_found", detail)
+}
+
+/// Answers for a path of ours, with another method. axum adds `Allow`.
+pub(crate) fn method_not_allowed() -> Failure {
+    let detail = "the path has other methods: Allow names them";
+    Failure::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
+}
+
+/// The id of a request that no route takes.
+pub(crate) fn refuse(gateway: &Gateway, headers: &HeaderMap, failure: &Failure) -> Response {
+    let mut response = failure.response();
+    let id = request_id(gateway, headers);
+    response.headers_mut().insert(X_REQUEST_ID, id);
+    gateway.metrics().refused(failure.code());
+    response
+}
+
+/// The client's own id if it is a sane one, else a new one: the node's start and a count.
+fn request_id(gateway: &Gateway, headers: &HeaderMap) -> HeaderValue {
+    let own = headers.get(X_REQUEST_ID);
+    let sane = |id: &&HeaderValue| {
+        let bytes = id.as_bytes();
+        (1..=REQUEST_ID_BYTES_MAX).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
+    };
+    own.filter(sane)
+        .cloned()
+        .unwrap_or_else(|| gateway.entropy().request_id())
+}
+
+/// The last resort: a bug answers 500 and costs one request, not the connection.
+fn panicked(panic: &(dyn Any + Send)) -> Failure {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    Failure::internal(text.unwrap_or("a handler panicked"))
+}

@@ -1,0 +1,116 @@
+//! What operators ask: the cluster, health, metrics, and the description of this very interface.
+
+use axum::response::Response;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, StatusCode};
+use millrace_model::Problem;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::call::Call;
+use crate::metrics::OPENMETRICS;
+use crate::problem::Failure;
+use crate::{json, openapi};
+
+/// The node and its groups.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Cluster {
+    /// The node that answers.
+    node: u64,
+    /// Its groups.
+    groups: Vec<Group>,
+}
+
+/// One group.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Group {
+    /// Its number; 0 holds the catalog.
+    id: u32,
+    /// Its leader, if one is known.
+    leader: Option<u64>,
+    /// Its term.
+    term: u64,
+    /// Index of the last entry applied on this node.
+    applied: u64,
+    /// Its members.
+    members: Vec<Member>,
+}
+
+/// One member of a group.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Member {
+    /// The node.
+    node: u64,
+    /// `leader`, `follower`, `learner` or `candidate`.
+    state: String,
+    /// Index of the last entry known to be on it.
+    match_index: Option<u64>,
+}
+
+/// Health.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Health {
+    /// `ok`.
+    status: &'static str,
+}
+
+/// Shows the node's groups.
+pub(crate) async fn cluster(call: Call) -> Result<Response, Failure> {
+    call.query()?;
+    let status = call.gateway.ledger().status();
+    let member = |member: millrace_model::ledger::MemberStatus| Member {
+        node: member.node,
+        state: member.state,
+        match_index: member.match_index,
+    };
+    let group = |group: millrace_model::ledger::GroupStatus| Group {
+        id: group.id.0,
+        leader: group.leader,
+        term: group.term,
+        applied: group.applied,
+        members: group.members.into_iter().map(member).collect(),
+    };
+    let groups = status.groups.into_iter().map(group).collect();
+    let node = status.node;
+    Ok(json::answer(StatusCode::OK, &Cluster { node, groups }))
+}
+
+/// Says that the process lives.
+pub(crate) async fn live(call: Call) -> Result<Response, Failure> {
+    call.query()?;
+    Ok(json::answer(StatusCode::OK, &Health { status: "ok" }))
+}
+
+/// Says whether the node can serve, and if not, why.
+pub(crate) async fn ready(call: Call) -> Result<Response, Failure> {
+    call.query()?;
+    let reasons = call.gateway.ledger().status().reasons;
+    if reasons.is_empty() {
+        return Ok(json::answer(StatusCode::OK, &Health { status: "ok" }));
+    }
+    let problem = |reason: String| Problem::new("", "not_ready", reason);
+    let problems = reasons.into_iter().map(problem).collect();
+    Err(Failure::problems(StatusCode::SERVICE_UNAVAILABLE, problems).retry_after(1))
+}
+
+/// Gives the metrics of all rooms.
+pub(crate) async fn metrics(call: Call) -> Result<Response, Failure> {
+    call.query()?;
+    let gateway = &call.gateway;
+    let rooms = [gateway.ledger().metrics(), gateway.planner().metrics()];
+    let text = gateway.metrics().text(&rooms)?;
+    Ok(typed(text, OPENMETRICS))
+}
+
+/// Describes this interface.
+pub(crate) async fn description(call: Call) -> Result<Response, Failure> {
+    call.query()?;
+    Ok(typed(openapi::text(), json::JSON))
+}
+
+fn typed(text: impl Into<axum::body::Body>, content_type: &'static str) -> Response {
+    let mut response = json::raw(StatusCode::OK, text);
+    let content_type = HeaderValue::from_static(content_type);
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+}

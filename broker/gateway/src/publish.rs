@@ -1,0 +1,88 @@
+//! `POST /v1/topics/{topic}/messages`: read, check, plan, commit, answer.
+
+mod answer;
+mod commit;
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use bytes::Bytes;
+use jsonschema::Validator;
+use millrace_model::Event;
+use millrace_model::catalog::Topic;
+
+use crate::call::Call;
+use crate::intake::{self, Refused, Taken};
+use crate::problem::Failure;
+use crate::schema;
+
+pub(crate) use answer::{PublishAnswer, of_queue, respond};
+use commit::publish as commit;
+pub(crate) use commit::{Receipt, wait};
+
+/// Where each event of a request stands.
+pub(crate) enum Slot {
+    /// It goes on, as the n-th of those that do.
+    Going(usize),
+    /// It is refused.
+    Refused(Refused),
+}
+
+/// The events of a request that go on.
+pub(crate) struct Going {
+    pub(crate) events: Arc<[Event]>,
+    /// Their stored forms.
+    pub(crate) stored: Vec<Bytes>,
+}
+
+/// Publishes events to a topic.
+pub(crate) async fn publish(mut call: Call) -> Result<Response, Failure> {
+    let explain = call.query()?.flag("explain");
+    let gateway = call.gateway.clone();
+    let topology = gateway.ledger().topology();
+    let topic = Arc::clone(&call.topic(&topology)?.topic);
+    let place = format!("/topics/{}", topic.name);
+    let mut intake = intake::read(&mut call, &place, topic.topic.config.event_bytes_max()).await?;
+    if let Some(schema) = gateway.schemas().of(&topology, &topic).await? {
+        check_schema(&topic, &schema, &mut intake.events);
+    }
+    let is_batch = intake.is_batch;
+    let (slots, going) = sort(intake.events);
+    let receipts = if going.stored.is_empty() {
+        Vec::new()
+    } else {
+        commit(&gateway, &topic.name, &going, &intake.instructions, explain).await?
+    };
+    gateway.metrics().published(&receipts);
+    respond(&slots, &going, &receipts, is_batch, answer::of_topic)
+}
+
+fn check_schema(topic: &Topic, schema: &Validator, events: &mut [Result<Taken, Refused>]) {
+    for slot in events {
+        let Ok(taken) = slot else { continue };
+        if let Err(failure) = schema::check_data(topic, schema, &taken.event) {
+            let id = Some(std::mem::take(&mut taken.event.id));
+            *slot = Err(Refused { id, failure });
+        }
+    }
+}
+
+/// Parts what goes on from what is refused, and remembers the order.
+pub(crate) fn sort(events: Vec<Result<Taken, Refused>>) -> (Vec<Slot>, Going) {
+    let mut going = Vec::with_capacity(events.len());
+    let mut stored = Vec::with_capacity(events.len());
+    let slot = |event| match event {
+        Err(refused) => Slot::Refused(refused),
+        Ok(Taken {
+            event,
+            stored: text,
+        }) => {
+            going.push(event);
+            stored.push(text);
+            Slot::Going(stored.len() - 1)
+        }
+    };
+    let slots = events.into_iter().map(slot).collect();
+    let events = going.into();
+    (slots, Going { events, stored })
+}

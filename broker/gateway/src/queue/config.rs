@@ -1,0 +1,98 @@
+//! `PUT|GET|DELETE /v1/queues/{queue}` and `GET /v1/queues`.
+
+use axum::response::Response;
+use http::StatusCode;
+use millrace_model::command::CatalogCommand;
+use millrace_model::{Answer, GroupId, Outcome, Query as Question, QueueConfig, Unavailable};
+
+use crate::call::Call;
+use crate::gateway::unexpected;
+use crate::problem::Failure;
+use crate::view::View;
+use crate::{catalog, etag, json, page};
+
+/// A queue as answers show it.
+pub(crate) type QueueView<'a> = View<'a, QueueConfig>;
+
+/// Lists queues, without their counters.
+pub(crate) async fn list(call: Call) -> Result<Response, Failure> {
+    let query = call.query()?;
+    let topology = call.gateway.ledger().topology();
+    let page = page::by_name(&topology.queues, &query, |name, queue| {
+        View::new(name, &queue.queue)
+    });
+    Ok(json::answer(StatusCode::OK, &page))
+}
+
+/// Shows a queue with its counters.
+pub(crate) async fn show(call: Call) -> Result<Response, Failure> {
+    call.query()?;
+    let ledger = call.gateway.ledger();
+    let topology = ledger.topology();
+    let queue = call.queue(&topology)?;
+    if etag::is_known(&call.head.headers, queue.queue.version)? {
+        return Ok(catalog::not_modified(queue.queue.version));
+    }
+    let counters = match ledger
+        .query(queue.group, Question::Counters(queue.id))
+        .await?
+    {
+        Answer::Counters(counters) => counters,
+        Answer::Refused(refusal) => return Err(refusal.into()),
+        _ => {
+            return Err(Failure::internal(
+                "counters were answered with something else",
+            ));
+        }
+    };
+    let view = View::new(&queue.name, &queue.queue).counted(counters);
+    Ok(json::versioned(StatusCode::OK, queue.queue.version, &view))
+}
+
+/// Creates, updates or confirms a queue.
+pub(crate) async fn put(mut call: Call) -> Result<Response, Failure> {
+    call.query()?;
+    let name = call.name("queue")?;
+    let config: QueueConfig = json::body(&mut call).await?;
+    catalog::check(config.problems())?;
+    let ledger = call.gateway.ledger();
+    let present = ledger
+        .topology()
+        .queues
+        .get(&name)
+        .map(|queue| queue.queue.version);
+    let command = CatalogCommand::PutQueue {
+        group: place(&ledger.data_groups())?,
+        name,
+        config,
+        expect: etag::expect(&call.head.headers, present)?,
+    };
+    match call.gateway.change(command).await? {
+        Outcome::Queue { queue, created } => {
+            let view = View::new(&queue.name, &queue.queue);
+            Ok(json::versioned(
+                catalog::put_status(created),
+                queue.queue.version,
+                &view,
+            ))
+        }
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// The data group of a new queue: the first. A fan-out over queues of one group is one atomic entry, so
+/// nothing is gained by spreading them before a group is too busy.
+fn place(groups: &[GroupId]) -> Result<GroupId, Failure> {
+    let starting = || Unavailable::NotReady("it has no data group yet".to_owned());
+    Ok(groups.first().copied().ok_or_else(starting)?)
+}
+
+/// Deletes a queue with all that is in it.
+pub(crate) async fn delete(call: Call) -> Result<Response, Failure> {
+    call.query()?;
+    let name = call.name("queue")?;
+    let topology = call.gateway.ledger().topology();
+    let present = topology.queues.get(&name).map(|queue| queue.queue.version);
+    let expect = etag::expect(&call.head.headers, present)?;
+    catalog::delete(&call.gateway, CatalogCommand::DeleteQueue { name, expect }).await
+}

@@ -1,0 +1,142 @@
+//! JSON Schemas: of a topic's data, and of a plugin's configuration.
+//!
+//! Schemas come from clients, so nothing is fetched, and patterns run on an engine of linear time.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use http::StatusCode;
+use jsonschema::{Draft, PatternOptions, Validator};
+use millrace_model::catalog::Topic;
+use millrace_model::topic::SchemaMode;
+use millrace_model::{Event, Problem, Revision, TopicId, Topology};
+use serde_json::Value;
+
+use crate::problem::{ERRORS_MAX, Failure};
+
+/// Largest compiled pattern, in bytes: the default of the regex crate is ten times as much.
+const PATTERN_BYTES_MAX: usize = 1024 * 1024;
+
+/// Data up to this size has all its errors told; larger data the first alone, since all are collected
+/// before any can be read.
+const DATA_WITH_ALL_ERRORS_BYTES_MAX: usize = 64 * 1024;
+
+/// The code of data and configurations that break their schema.
+const VIOLATION: &str = "schema_violation";
+
+/// Compiled schemas of topics.
+#[derive(Debug, Default)]
+pub(crate) struct Schemas(RwLock<BTreeMap<TopicId, (Revision, Arc<Validator>)>>);
+
+impl Schemas {
+    /// The compiled schema of a topic, if it has one.
+    ///
+    /// # Errors
+    /// 500: it was checked when the topic was put.
+    pub(crate) async fn of(
+        &self,
+        topology: &Topology,
+        topic: &Topic,
+    ) -> Result<Option<Arc<Validator>>, Failure> {
+        let Some(schema) = &topic.topic.config.schema else {
+            return Ok(None);
+        };
+        if let Some(known) = self.known(topic) {
+            return Ok(Some(known));
+        }
+        let compiled = compile_elsewhere(schema.0.clone()).await?;
+        let compiled =
+            compiled.map_err(|_| Failure::internal("a stored schema does not compile"))?;
+        let compiled = Arc::new(compiled);
+        let mut cache = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        // Topics that are gone leave nothing behind.
+        let ids: Vec<_> = topology
+            .topics
+            .values()
+            .map(|route| route.topic.id)
+            .collect();
+        cache.retain(|id, _| ids.contains(id));
+        cache.insert(topic.id, (topic.topic.version, Arc::clone(&compiled)));
+        Ok(Some(compiled))
+    }
+
+    fn known(&self, topic: &Topic) -> Option<Arc<Validator>> {
+        let cache = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let (version, validator) = cache.get(&topic.id)?;
+        (*version == topic.topic.version).then(|| Arc::clone(validator))
+    }
+}
+
+/// Compiles a schema off the threads that serve connections.
+///
+/// # Errors
+/// The outer one is 500; the inner one says what is wrong with the schema.
+pub(crate) async fn compile_elsewhere(
+    schema: Value,
+) -> Result<Result<Validator, Problem>, Failure> {
+    let compiled = tokio::task::spawn_blocking(move || compile(&schema)).await;
+    compiled.map_err(|_| Failure::internal("the compilation of a schema panicked"))
+}
+
+/// Compiles a schema. The problem's pointer is into the schema.
+fn compile(schema: &Value) -> Result<Validator, Problem> {
+    let patterns = PatternOptions::regex().size_limit(PATTERN_BYTES_MAX);
+    let options = jsonschema::options().with_draft(Draft::Draft202012);
+    let options = options.offline().with_pattern_options(patterns);
+    let compiled = options.build(schema);
+    compiled.map_err(|error| {
+        let detail = format!("the schema cannot be used: {}", error.masked());
+        Problem::new(error.instance_path().as_str(), "invalid_schema", detail)
+    })
+}
+
+/// What is wrong with `value`; pointers are into it.
+pub(crate) fn violations(validator: &Validator, value: &Value, all: bool) -> Vec<Problem> {
+    let Err(first) = validator.validate(value) else {
+        return Vec::new();
+    };
+    let problem = |error: &jsonschema::ValidationError<'_>| {
+        let pointer = error.instance_path().as_str();
+        Problem::new(pointer, VIOLATION, error.masked().to_string())
+    };
+    if !all {
+        return vec![problem(&first)];
+    }
+    let errors = validator.iter_errors(value).take(ERRORS_MAX);
+    errors.map(|error| problem(&error)).collect()
+}
+
+/// Checks the data of an event against its topic's schema.
+///
+/// # Errors
+/// 422 `schema_violation` with pointers from `/data` on, unless the topic only warns.
+pub(crate) fn check_data(topic: &Topic, schema: &Validator, event: &Event) -> Result<(), Failure> {
+    let problems = data_problems(schema, event);
+    let Some(first) = problems.first() else {
+        return Ok(());
+    };
+    if topic.topic.config.schema_mode == SchemaMode::Warn {
+        let Problem {
+            pointer, detail, ..
+        } = first;
+        tracing::warn!(topic = %topic.name, event = event.id, pointer, detail, "data breaks its schema");
+        return Ok(());
+    }
+    Err(Failure::problems(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        problems,
+    ))
+}
+
+fn data_problems(schema: &Validator, event: &Event) -> Vec<Problem> {
+    let Some(data) = event.json_data() else {
+        let detail = "the topic has a schema, and the data is not JSON that can be read";
+        return vec![Problem::new("/data", VIOLATION, detail)];
+    };
+    let all = event.data.bytes().len() <= DATA_WITH_ALL_ERRORS_BYTES_MAX;
+    let mut problems = violations(schema, &data, all);
+    problems
+        .iter_mut()
+        .for_each(|problem| problem.pointer.insert_str(0, "/data"));
+    problems
+}

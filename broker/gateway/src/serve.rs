@@ -1,0 +1,85 @@
+//! Connections: HTTP/1.1 over TCP, with a bound on everything that a client could hold open.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::Gateway;
+use crate::routes::router;
+
+/// How long to wait after the operating system refused a connection: it has run out of file descriptors, and
+/// asking again at once would only burn a core.
+const REFUSED_PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves clients on `listener` until `shutdown` is ready; then takes no more of them, answers long polls, and
+/// lets what is in flight finish, for [`crate::GatewayConfig::stop_max`] at most.
+pub async fn serve(listener: TcpListener, gateway: Gateway, shutdown: impl Future<Output = ()>) {
+    let service = TowerToHyperService::new(router(gateway.clone()));
+    let protocol = protocol(&gateway);
+    let room = Arc::new(Semaphore::new(gateway.config().connections_max));
+    let graceful = GracefulShutdown::new();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let (stream, permit) = tokio::select! {
+            accepted = accept(&listener, &room) => accepted,
+            () = &mut shutdown => break,
+        };
+        let connection = protocol.serve_connection(TokioIo::new(stream), service.clone());
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+            drop(permit);
+        });
+    }
+    drop(listener);
+    gateway.stop();
+    let finished = tokio::time::timeout(gateway.config().stop_max, graceful.shutdown()).await;
+    if finished.is_err() {
+        tracing::warn!("requests were still in flight when the time to stop was over");
+    }
+}
+
+fn protocol(gateway: &Gateway) -> http1::Builder {
+    let config = gateway.config();
+    let mut protocol = http1::Builder::new();
+    protocol
+        .timer(TokioTimer::new())
+        .header_read_timeout(config.head_read_max)
+        .max_buf_size(config.head_bytes_max)
+        .pipeline_flush(true);
+    protocol
+}
+
+/// The next connection, when there is room for one.
+async fn accept(
+    listener: &TcpListener,
+    room: &Arc<Semaphore>,
+) -> (TcpStream, OwnedSemaphorePermit) {
+    loop {
+        let permit = Arc::clone(room)
+            .acquire_owned()
+            .await
+            .expect("the semaphore is never closed");
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // An answer is written in one piece; waiting for more of it would only delay it.
+                let _ = stream.set_nodelay(true);
+                return (stream, permit);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(REFUSED_PAUSE).await;
+            }
+        }
+    }
+}

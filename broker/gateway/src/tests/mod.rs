@@ -1,0 +1,1 @@
+//! Tests at the door's boundary.
