@@ -8,7 +8,7 @@ pub use crate::bindings::filter::millrace::plugin::types::{Event, Setup};
 use crate::{Event as Seen, Failure, Problem, Wishes};
 
 /// The plugin of this instance, once it is configured. The broker configures an instance once.
-#[derive(Debug)]
+#[allow(missing_debug_implementations)]
 pub struct Instance<P>(OnceCell<(P, Wishes)>);
 
 impl<P> Default for Instance<P> {

@@ -10,6 +10,7 @@ impl Output {
             to: Vec::new(),
             payload: Payload::Same,
             attributes: Vec::new(),
+            delay_ms: None,
         }
     }
 
@@ -20,6 +21,7 @@ impl Output {
             to: Vec::new(),
             payload: Payload::Replaced(data),
             attributes: Vec::new(),
+            delay_ms: None,
         }
     }
 

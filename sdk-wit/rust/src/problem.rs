@@ -11,7 +11,8 @@ impl Problem {
         }
     }
 
-    /// Checks that the subscription declares the destination `name`, which the configuration names at `pointer`.
+    /// Checks that the subscription declares the destination `name`, which the configuration names at `pointer`. With no
+    /// destinations at all (they are not known yet) everything passes.
     ///
     /// # Errors
     /// One problem at `pointer`, naming the destinations that there are.
@@ -20,7 +21,7 @@ impl Problem {
         name: &str,
         declared: &[String],
     ) -> Result<(), Vec<Self>> {
-        if declared.iter().any(|destination| destination == name) {
+        if declared.is_empty() || declared.iter().any(|destination| destination == name) {
             return Ok(());
         }
         let message = format!(

@@ -2,6 +2,16 @@
 
 use crate::Wishes;
 
+impl Default for Wishes {
+    /// No attributes, no body.
+    fn default() -> Self {
+        Self {
+            attributes: Vec::new(),
+            body: false,
+        }
+    }
+}
+
 impl Wishes {
     /// These attributes, and no body. Names may repeat; each is asked for once, in the order of first mention.
     pub fn attributes<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Self {
