@@ -22,9 +22,9 @@ pub(crate) struct GroupPoint {
 }
 
 impl GroupPoint {
-    /// Everything up to `upto` is gone.
+    /// Everything up to `upto`, which lies beyond what was purged, is gone.
     pub(crate) fn purge(&mut self, upto: LogId) {
-        self.purged = self.purged.max(Some(upto));
+        self.purged = Some(upto);
         if self.last.is_none_or(|last| last.index < upto.index) {
             self.last = Some(upto);
         }

@@ -93,13 +93,20 @@ impl GroupLog {
     }
 
     /// Drops every entry up to `upto`, which may lie beyond the end (a snapshot was installed). Logical: the payloads
-    /// stay readable through [`GroupLog::payload`] while their segment lives. Not waited for; made durable with the next sync.
+    /// stay readable through [`GroupLog::payload`] while their segment lives. Nothing happens if it was purged so far already. Not waited for; made durable with the next sync.
     ///
     /// # Errors
     /// `Poisoned`, `Closed`.
     pub fn purge(&self, upto: LogId) -> Result<(), Arc<LogError>> {
         let mut state = self.lock_writable()?;
-        let freed = state.groups.entry(self.group).or_default().purge(upto);
+        let group = state.groups.entry(self.group).or_default();
+        if group
+            .purged
+            .is_some_and(|purged| purged.index >= upto.index)
+        {
+            return Ok(());
+        }
+        let freed = group.purge(upto);
         state.freed(freed);
         state.submit(self.group, Action::Purge(upto), 0, None);
         self.shared.work.notify_all();

@@ -89,9 +89,9 @@ impl GroupState {
         self.cache.truncate_after(end)
     }
 
-    /// Everything up to `upto` is gone; returns the bytes freed in the cache.
+    /// Everything up to `upto`, which lies beyond what was purged, is gone; returns the bytes freed in the cache.
     pub(crate) fn purge(&mut self, upto: LogId) -> usize {
-        self.purged = self.purged.max(Some(upto));
+        self.purged = Some(upto);
         if self.last.is_some_and(|last| last.index >= upto.index) {
             return 0;
         }

@@ -44,9 +44,9 @@ mod watermark;
 mod writer;
 
 pub use entry::{LogEntry, LogId, SegmentId};
-pub use millrace_model::PayloadRef as PayloadRange;
 pub use error::LogError;
 pub use group::{Done, GroupLog};
 pub use metrics::{LogMetrics, Reading};
+pub use millrace_model::PayloadRef as PayloadRange;
 pub use node::{Log, SegmentUse, Space};
 pub use options::{LogOptions, SyncObserver};

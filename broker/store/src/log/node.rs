@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use millrace_model::GroupId;
 
 use crate::fault::IoFault;
-use crate::log::shared::Shared;
+use crate::log::shared::{Shared, call_all};
 use crate::log::writer::Writer;
 use crate::log::{GroupLog, LogError, LogMetrics, LogOptions, SegmentId, recovery, spares};
 use crate::refs::Segments;
@@ -146,6 +146,10 @@ impl Log {
         let written = writer.join();
         // It has nothing to tell, and a panic in it was printed.
         let _ = maker.join();
+        call_all(
+            self.shared.lock().take_waiters(),
+            &Err(Arc::new(LogError::Closed)),
+        );
         written.unwrap_or_else(|_| Err(Arc::new(LogError::Closed)))
     }
 }

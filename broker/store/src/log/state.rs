@@ -267,7 +267,7 @@ impl State {
             }
             Effect::Purge(group, upto) => {
                 let group = self.groups.entry(group).or_default();
-                group.purged_durably = group.purged_durably.max(Some(upto));
+                group.purged_durably = Some(upto);
                 self.look_for_recyclable();
             }
             Effect::Finish {
@@ -318,10 +318,15 @@ impl State {
     /// No more writes. Returns everybody who waits for one.
     pub(crate) fn fail(&mut self, error: Arc<LogError>) -> Vec<Done> {
         self.poison.get_or_insert(error);
-        let queued = self.queue.drain(..).filter_map(|op| op.done);
-        let waiting = self.groups.values_mut().flat_map(GroupState::take_waiters);
-        let failed = queued.chain(waiting).collect();
         self.queue_bytes = 0;
+        let mut failed: Vec<_> = self.queue.drain(..).filter_map(|op| op.done).collect();
+        failed.extend(self.take_waiters());
         failed
+    }
+
+    /// Everybody who waits for an index to be durable.
+    pub(crate) fn take_waiters(&mut self) -> Vec<Done> {
+        let groups = self.groups.values_mut();
+        groups.flat_map(GroupState::take_waiters).collect()
     }
 }
