@@ -38,12 +38,22 @@ async fn redacted(config: Value, events: Vec<Event>) -> (World, Vec<millrace_mod
 #[tokio::test]
 async fn both_describe_themselves() {
     let world = World::new();
-    for (name, purpose) in [("content-router", Purpose::Router), ("field-redactor", Purpose::Transform)] {
+    for (name, purpose) in [
+        ("content-router", Purpose::Router),
+        ("field-redactor", Purpose::Transform),
+    ] {
         let inspection = world.host.inspect(guest(name).into()).await.unwrap();
-        assert_eq!((inspection.name.as_str(), inspection.version.as_str()), (name, "0.1.0"));
+        assert_eq!(
+            (inspection.name.as_str(), inspection.version.as_str()),
+            (name, "0.1.0")
+        );
         assert_eq!(inspection.description.world, purpose);
         assert!(inspection.description.config_schema.0["properties"]["rules"].is_object());
-        let foreign = inspection.description.imports.iter().find(|import| !import.starts_with("millrace:plugin/"));
+        let foreign = inspection
+            .description
+            .imports
+            .iter()
+            .find(|import| !import.starts_with("millrace:plugin/"));
         assert_eq!(foreign, None, "nothing but the contract is imported");
     }
 }
@@ -64,23 +74,39 @@ async fn the_router_routes_by_attributes_and_data() {
         event("invoice.created", &json!({"region": "fr"})),
     ];
     let plans = world.plan("orders", batch).await;
-    let queues: Vec<String> = plans.iter().map(|plan| world.delivered(plan)[0].0.clone()).collect();
+    let queues: Vec<String> = plans
+        .iter()
+        .map(|plan| world.delivered(plan)[0].0.clone())
+        .collect();
     assert_eq!(queues, ["q-eu", "q-us", "q-rest"]);
-    assert_eq!(plans[0].explained[0].plugin.as_deref(), Some("content-router@1"));
+    assert_eq!(
+        plans[0].explained[0].plugin.as_deref(),
+        Some("content-router@1")
+    );
 }
 
 #[tokio::test]
 async fn ten_thousand_events_go_through_reused_instances() {
-    let world = routed(json!({"rules": [{"attributes": {"type": "a"}, "to": ["eu"]}], "default": ["rest"]})).await;
+    let world = routed(
+        json!({"rules": [{"attributes": {"type": "a"}, "to": ["eu"]}], "default": ["rest"]}),
+    )
+    .await;
     for _ in 0..10 {
-        let kinds: Vec<&str> = (0..1000).map(|at| if at % 3 == 0 { "a" } else { "b" }).collect();
+        let kinds: Vec<&str> = (0..1000)
+            .map(|at| if at % 3 == 0 { "a" } else { "b" })
+            .collect();
         let plans = world.plan("orders", events(&kinds)).await;
         for (at, plan) in plans.iter().enumerate() {
             let expected = if at % 3 == 0 { "q-eu" } else { "q-rest" };
             assert_eq!(world.delivered(plan), [(expected.to_owned(), 0)]);
         }
     }
-    assert!(world.host.metrics().contains("millrace_plugin_events_total{plugin=\"content-router@1\"} 10000"));
+    assert!(
+        world
+            .host
+            .metrics()
+            .contains("millrace_plugin_events_total{plugin=\"content-router@1\"} 10000")
+    );
 }
 
 #[tokio::test]
@@ -89,26 +115,47 @@ async fn an_undeclared_destination_is_found_when_it_is_bound() {
     let version = Arc::clone(world.topology.plugins.values().next().unwrap());
     let config = json!({"rules": [{"to": ["eu", "mars"]}]});
     let binding: millrace_model::subscription::PluginBinding =
-        serde_json::from_value(json!({"name": "content-router", "version": "1", "config": config})).unwrap();
+        serde_json::from_value(json!({"name": "content-router", "version": "1", "config": config}))
+            .unwrap();
     let declared = vec!["eu".to_owned()];
-    let Err(ConfigureError::Refused(problems)) = world.host.try_configuration(version, binding, declared).await else {
+    let Err(ConfigureError::Refused(problems)) = world
+        .host
+        .try_configuration(version, binding, declared)
+        .await
+    else {
         panic!("must be refused");
     };
     assert_eq!(problems[0].pointer, "/rules/0/to/1");
-    assert!(problems[0].detail.contains("\"mars\""), "{}", problems[0].detail);
+    assert!(
+        problems[0].detail.contains("\"mars\""),
+        "{}",
+        problems[0].detail
+    );
 }
 
 #[tokio::test]
 async fn the_redactor_changes_the_stored_form_once_for_all_queues() {
     let config = json!({"rules": [{"action": "mask", "paths": ["/user/email"]}]});
-    let batch = vec![event("x", &json!({"user": {"email": "a@b.c", "id": 7}})), event("x", &json!({"n": 1}))];
+    let batch = vec![
+        event("x", &json!({"user": {"email": "a@b.c", "id": 7}})),
+        event("x", &json!({"n": 1})),
+    ];
     let (world, plans) = redacted(config, batch).await;
-    assert_eq!(world.delivered(&plans[0]), [("a".to_owned(), 1), ("b".to_owned(), 1)]);
+    assert_eq!(
+        world.delivered(&plans[0]),
+        [("a".to_owned(), 1), ("b".to_owned(), 1)]
+    );
     let stored: Value = serde_json::from_slice(&plans[0].bodies[0]).unwrap();
     assert_eq!(stored["data"], json!({"user": {"email": "***", "id": 7}}));
     assert_eq!((&stored["id"], &stored["type"]), (&json!("1"), &json!("x")));
-    assert_eq!(world.delivered(&plans[1]), [("a".to_owned(), 0), ("b".to_owned(), 0)]);
-    assert!(plans[1].bodies.is_empty(), "what is not changed is not stored again");
+    assert_eq!(
+        world.delivered(&plans[1]),
+        [("a".to_owned(), 0), ("b".to_owned(), 0)]
+    );
+    assert!(
+        plans[1].bodies.is_empty(),
+        "what is not changed is not stored again"
+    );
 }
 
 #[tokio::test]
@@ -139,7 +186,9 @@ async fn a_redacted_event_travels_on_to_other_topics_in_its_new_form() {
     let config = json!({"plugin": {"name": "field-redactor", "version": "1", "config": config}, "to": {"topic": "clean"}});
     world.subscribe("orders", "redact", config);
     world.subscribe("clean", "all", json!({"to": {"queue": "q"}}));
-    let plans = world.plan("orders", vec![event("x", &json!({"secret": 1, "open": 2}))]).await;
+    let plans = world
+        .plan("orders", vec![event("x", &json!({"secret": 1, "open": 2}))])
+        .await;
     assert_eq!(world.delivered(&plans[0]), [("q".to_owned(), 1)]);
     let stored: Value = serde_json::from_slice(&plans[0].bodies[0]).unwrap();
     assert_eq!(stored["data"], json!({"open": 2}));
@@ -153,7 +202,13 @@ async fn bodies_that_no_queue_takes_are_not_in_the_plan() {
     let config = json!({"rules": [{"action": "remove", "paths": ["/secret"]}]});
     let config = json!({"plugin": {"name": "field-redactor", "version": "1", "config": config}, "to": {"topic": "clean"}});
     world.subscribe("orders", "redact", config);
-    world.subscribe("clean", "none", json!({"filter": {"tags": ["never"]}, "to": {"queue": "q"}}));
-    let plans = world.plan("orders", vec![event("x", &json!({"secret": 1}))]).await;
+    world.subscribe(
+        "clean",
+        "none",
+        json!({"filter": {"tags": ["never"]}, "to": {"queue": "q"}}),
+    );
+    let plans = world
+        .plan("orders", vec![event("x", &json!({"secret": 1}))])
+        .await;
     assert!(plans[0].bodies.is_empty() && plans[0].deliveries.is_empty());
 }

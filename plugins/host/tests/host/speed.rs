@@ -13,7 +13,12 @@ use crate::support::{World, event, guest};
 /// CPU time of this process: user and system, all threads.
 fn cpu() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .unwrap()
+        .split_whitespace()
+        .collect();
     let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
     Duration::from_millis(ticks * 10)
 }
@@ -23,7 +28,10 @@ fn order(at: usize) -> Event {
     event.id = format!("0199a3c1-0000-7000-8000-{at:012}");
     event.source = "/shops/hamburg".into();
     event.subject = Some(format!("customer-{}", at % 100));
-    event.extensions.push(("region".into(), Attribute::Text(if at % 2 == 0 { "eu" } else { "us" }.into())));
+    event.extensions.push((
+        "region".into(),
+        Attribute::Text(if at % 2 == 0 { "eu" } else { "us" }.into()),
+    ));
     event
 }
 
@@ -35,7 +43,8 @@ async fn measure(label: &str, config: Value, batch: usize) {
         "to": {"destinations": {"eu": {"queue": "eu"}, "us": {"queue": "us"}, "rest": {"queue": "rest"}}},
     });
     if !config.is_null() {
-        subscription["plugin"] = json!({"name": "content-router", "version": "1", "config": config});
+        subscription["plugin"] =
+            json!({"name": "content-router", "version": "1", "config": config});
     }
     world.subscribe("orders", "route", subscription);
     let mut request = world.request("orders", (0..batch).map(order).collect());
@@ -53,7 +62,9 @@ async fn measure(label: &str, config: Value, batch: usize) {
         best = best.min((cpu() - cpu_before).as_secs_f64() * 1e6 / (calls * batch) as f64);
         wall = wall.min(began.elapsed().as_secs_f64() * 1e6 / (calls * batch) as f64);
     }
-    println!("{label:<28} batch {batch:>4}: {best:>6.2} us of CPU an event, {wall:>6.2} us on the clock");
+    println!(
+        "{label:<28} batch {batch:>4}: {best:>6.2} us of CPU an event, {wall:>6.2} us on the clock"
+    );
 }
 
 fn four_attributes() -> Value {
