@@ -108,7 +108,7 @@ impl Deduplications {
     pub(crate) fn remember<T: Tables>(
         &mut self,
         tables: &mut T,
-        at: Timestamp,
+        state: &State,
         scope: Scope,
         asked: &Deduplication,
         outcome: &[Result<Accepted, Refusal>],
@@ -119,12 +119,13 @@ impl Deduplications {
         let key = scope.key(keys::REMEMBERED, &asked.key);
         if let Some(before) = read(tables, &key)? {
             assert!(
-                before.expires <= at,
+                before.expires <= state.at,
                 "a window that holds is recalled, not replaced"
             );
             tables.remove(&expiry(before.expires, &key));
+            self.find_next(tables, state)?;
         }
-        let expires = at.plus_ms(asked.window_ms);
+        let expires = state.at.plus_ms(asked.window_ms);
         let remembered = Remembered {
             request: asked.key.request,
             expires,

@@ -128,6 +128,21 @@ impl<T: Tables> Machine<T> {
         self.queues.finish(&mut self.tables)
     }
 
+    /// Reads everything from the rows again, after their keeper replaced them by those of a snapshot.
+    ///
+    /// # Errors
+    /// As [`Machine::open`]; the machine must not be used then.
+    pub fn reload(&mut self) -> Result<(), Fault> {
+        self.state = State::open(&self.tables)?;
+        self.catalog = Catalog::open(&self.tables, self.state.revision)?;
+        self.queues = Queues::open(&self.tables)?;
+        self.topics = Topics::open(&self.tables)?;
+        self.parked = ParkedLists::open(&self.tables)?;
+        self.deduplications = Deduplications::open(&self.tables, &self.state)?;
+        self.sweeps = Sweeps::open(&self.tables)?;
+        Ok(())
+    }
+
     /// How many entries of a queue are ready; `None` when there is no such queue.
     pub fn ready(&self, queue: QueueId) -> Option<u64> {
         self.queues.get(queue).map(Queue::ready)

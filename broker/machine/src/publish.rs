@@ -35,9 +35,8 @@ impl<T: Tables> Machine<T> {
             accepted.push(self.accept(publish, event, own)?);
         }
         if let Some(asked) = &publish.deduplication {
-            let at = self.state.at;
             self.deduplications
-                .remember(&mut self.tables, at, scope, asked, &accepted)?;
+                .remember(&mut self.tables, &self.state, scope, asked, &accepted)?;
         }
         Ok(Outcome::Accepted(accepted))
     }
@@ -136,9 +135,8 @@ impl<T: Tables> Machine<T> {
             .map(|place| self.send_one(send, *place))
             .collect();
         if let Some(asked) = &send.deduplication {
-            let at = self.state.at;
             self.deduplications
-                .remember(&mut self.tables, at, scope, asked, &accepted)?;
+                .remember(&mut self.tables, &self.state, scope, asked, &accepted)?;
         }
         Ok(Outcome::Accepted(accepted))
     }

@@ -1,1 +1,12 @@
-//! Tests of the machine.
+//! The machine at its boundary: batches in, outcomes and rows out.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
+
+mod backlog;
+mod naive;
+mod properties;
+mod script;
+mod scripts;
+mod show;
+mod words;
+mod world;

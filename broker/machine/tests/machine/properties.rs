@@ -1,0 +1,445 @@
+//! Random commands: the machine does what the naive model does, every invariant holds after each step, rows
+//! alone are enough to go on, and the same batches give the same rows.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use millrace_machine::{Machine, MemoryTables};
+use millrace_model::command::{
+    Adopt, Change, Deduplication, Delivery, Extend, Nack, Park, Publish, Receive, Redrive, Routed,
+    Send, Settle, Unpark, Unparked,
+};
+use millrace_model::query::States;
+use millrace_model::queue::DeadLetter;
+use millrace_model::{
+    Answer, Batch, Command, DeduplicationKey, GroupId, Name, Outcome, Proposal, Query, QueueConfig,
+    QueueId, Receipt, Revision, SubscriptionId, Timestamp, TopicId,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::naive::Naive;
+use crate::world::Group;
+
+const QUEUES: u32 = 4;
+
+/// One step of a run.
+#[derive(Clone, Debug)]
+enum Step {
+    /// Time passes.
+    Wait(u64),
+    /// Commands are applied, as one batch.
+    Batch(Vec<Do>),
+    /// The machine is opened again from its rows.
+    Reopen,
+}
+
+/// A command before it is known which receipts there are.
+#[derive(Clone, Debug)]
+enum Do {
+    Configure(u32, Config),
+    Delete(u32),
+    Publish(u32, Vec<Event>, Option<(u8, u64)>, bool),
+    Send(u32, usize, Option<u64>, Option<(u8, u64)>),
+    Receive(u32, u32, Option<u64>),
+    Ack(u32, Vec<usize>),
+    Nack(u32, Vec<usize>, u64),
+    Extend(u32, Vec<usize>, u64),
+    Purge(u32),
+    Redrive(u32, Option<u32>, u32),
+    Unpark(u32, Vec<(u64, Event)>),
+    Tick,
+    Forget(u32),
+}
+
+/// Deliveries with their delays and own forms, and parks.
+type Event = (Vec<(u32, Option<u64>, bool)>, Vec<u32>);
+
+/// What varies of a configuration.
+type Config = (u64, Option<u64>, Option<u64>, Option<(u32, u32)>);
+
+fn queue() -> impl Strategy<Value = u32> {
+    1..=QUEUES
+}
+
+fn delay() -> impl Strategy<Value = Option<u64>> {
+    prop_oneof![4 => Just(None), 1 => Just(Some(0)), 2 => (1..5_000_u64).prop_map(Some)]
+}
+
+fn key() -> impl Strategy<Value = Option<(u8, u64)>> {
+    prop_oneof![3 => Just(None), 1 => (0..3_u8, 0..2_u64).prop_map(Some)]
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let delivery = (queue(), delay(), any::<bool>());
+    let parks = prop_oneof![4 => Just(vec![]), 1 => vec(1..3_u32, 1..3)];
+    (vec(delivery, 0..4), parks)
+}
+
+fn config() -> impl Strategy<Value = Config> {
+    let delay = prop_oneof![3 => Just(0), 1 => 1..4_u64];
+    let retention = prop_oneof![1 => Just(None), 1 => (60..100_u64).prop_map(Some)];
+    let most = prop_oneof![3 => Just(None), 1 => (1..12_u64).prop_map(Some)];
+    let dead = prop_oneof![1 => Just(None), 2 => (queue(), 1..4_u32).prop_map(Some)];
+    (delay, retention, most, dead)
+}
+
+fn receipts() -> impl Strategy<Value = Vec<usize>> {
+    vec(0..1_000_usize, 1..6)
+}
+
+fn command() -> impl Strategy<Value = Do> {
+    let delays = || prop_oneof![1 => Just(0), 1 => 1..5_000_u64];
+    let lease =
+        prop_oneof![2 => Just(None), 1 => Just(Some(0)), 2 => (1..8_000_u64).prop_map(Some)];
+    let publish = (
+        1..3_u32,
+        vec(event(), 1..4),
+        key(),
+        prop::bool::weighted(0.1),
+    );
+    prop_oneof![
+        1 => (queue(), config()).prop_map(|(queue, config)| Do::Configure(queue, config)),
+        1 => queue().prop_map(Do::Delete),
+        6 => publish.prop_map(|(topic, events, key, old)| Do::Publish(topic, events, key, old)),
+        6 => (queue(), 1..5_usize, delay(), key())
+            .prop_map(|(queue, count, delay, key)| Do::Send(queue, count, delay, key)),
+        12 => (queue(), 0..6_u32, lease)
+            .prop_map(|(queue, max, lease)| Do::Receive(queue, max, lease)),
+        8 => (queue(), receipts()).prop_map(|(queue, receipts)| Do::Ack(queue, receipts)),
+        6 => (queue(), receipts(), delays())
+            .prop_map(|(queue, receipts, delay)| Do::Nack(queue, receipts, delay)),
+        3 => (queue(), receipts(), delays())
+            .prop_map(|(queue, receipts, delay)| Do::Extend(queue, receipts, delay)),
+        1 => queue().prop_map(Do::Purge),
+        3 => (queue(), prop::option::weighted(0.3, queue()), 0..6_u32)
+            .prop_map(|(queue, to, max)| Do::Redrive(queue, to, max)),
+        2 => (1..3_u32, vec((1..6_u64, event()), 1..3))
+            .prop_map(|(subscription, events)| Do::Unpark(subscription, events)),
+        8 => Just(Do::Tick),
+        1 => (1..3_u32).prop_map(Do::Forget),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => prop_oneof![3 => 0..3_000_u64, 1 => 0..70_000_u64].prop_map(Step::Wait),
+        8 => vec(command(), 1..4).prop_map(Step::Batch),
+        1 => Just(Step::Reopen),
+    ]
+}
+
+/// A run: the machine, the model, and what is known from outside.
+struct Run {
+    group: Group,
+    naive: Naive,
+    at: Timestamp,
+    revision: u64,
+    nonce: u64,
+    receipts: Vec<Receipt>,
+    /// Ids are not used twice: what is deleted comes back under another one.
+    queues: BTreeMap<u32, QueueId>,
+    subscriptions: BTreeMap<u32, SubscriptionId>,
+}
+
+impl Run {
+    fn new() -> Self {
+        let mut run = Self {
+            group: Group::new(GroupId::DATA),
+            naive: Naive::default(),
+            at: Timestamp(1_000_000),
+            revision: 0,
+            nonce: 0,
+            receipts: vec![],
+            queues: (1..=QUEUES).map(|slot| (slot, QueueId(slot))).collect(),
+            subscriptions: (1..3).map(|slot| (slot, SubscriptionId(slot))).collect(),
+        };
+        let all = (1..=QUEUES).map(|queue| Do::Configure(queue, (0, Some(80), None, None)));
+        run.step(Step::Batch(all.collect()));
+        run
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Wait(ms) => self.at = self.at.plus_ms(ms),
+            Step::Reopen => self.group.reopen(),
+            Step::Batch(commands) => {
+                let proposals = commands.into_iter().map(|command| self.proposal(command));
+                let proposals: Vec<_> = proposals.collect();
+                self.apply(proposals);
+                self.compare();
+            }
+        }
+    }
+
+    fn apply(&mut self, proposals: Vec<Proposal>) {
+        let index = self.group.log.len() as u64 + 1;
+        let applied = self.group.apply(self.at, proposals);
+        let (batch, start) = Batch::decode(&self.group.log[&index]).unwrap();
+        let places = batch.payloads(index, start);
+        for ((item, places), outcome) in batch.items.iter().zip(places).zip(applied.outcomes) {
+            let expected = self.naive.run(self.at, &item.command, &places);
+            if let Outcome::Received(leases) = &outcome {
+                self.receipts
+                    .extend(leases.iter().map(|lease| lease.receipt));
+            }
+            // How much a tick did is the machine's own affair.
+            if !matches!(outcome, Outcome::Ticked { .. }) {
+                assert_eq!(outcome, expected, "{:?}", item.command);
+            }
+        }
+    }
+
+    /// What the machine shows is what the model shows.
+    fn compare(&self) {
+        let machine = &self.group.machine;
+        let all = States {
+            ready: true,
+            delayed: true,
+            leased: true,
+        };
+        let queues = self.naive.peek();
+        let ready = machine.queues_ready();
+        assert!(ready.iter().map(|(id, _)| id).eq(queues.keys()));
+        for (queue, entries) in queues {
+            let query = Query::Peek {
+                queue,
+                states: all,
+                after: None,
+                limit: 1_000,
+            };
+            assert_eq!(machine.query(&query).unwrap(), Answer::Peeked(entries));
+            let counters = self.naive.counters(queue);
+            let answer = machine.query(&Query::Counters(queue)).unwrap();
+            assert_eq!(answer, Answer::Counters(counters));
+        }
+        for subscription in self.subscriptions.values().copied() {
+            let query = Query::Parked {
+                subscription,
+                after: None,
+                limit: 1_000,
+            };
+            let parked = Answer::Parked(self.naive.parked(subscription));
+            assert_eq!(machine.query(&query).unwrap(), parked);
+        }
+        if machine.next_due().is_none_or(|due| due > self.at) {
+            assert_eq!(machine.tables().references(), &self.naive.references());
+        }
+    }
+
+    fn proposal(&mut self, command: Do) -> Proposal {
+        let mut payloads = vec![];
+        let command = match command {
+            Do::Configure(queue, config) => self.configure(queue, config),
+            Do::Delete(queue) => {
+                let id = self.queues[&queue];
+                self.queues.insert(queue, QueueId(id.0 + QUEUES));
+                self.adopt(Change::QueueDeleted { id })
+            }
+            Do::Forget(subscription) => {
+                let id = self.subscriptions[&subscription];
+                let next = SubscriptionId(id.0 + 2);
+                self.subscriptions.insert(subscription, next);
+                self.adopt(Change::SubscriptionDeleted { id })
+            }
+            Do::Publish(topic, events, key, old) => Command::Publish(Publish {
+                topic: TopicId(topic),
+                revision: Revision(self.revision - u64::from(old)),
+                deduplication: key.map(deduplication),
+                events: events
+                    .iter()
+                    .map(|event| self.routed(event, &mut payloads))
+                    .collect(),
+            }),
+            Do::Send(queue, count, delay_ms, key) => {
+                payloads = vec![Bytes::from_static(b"sent"); count];
+                Command::Send(Send {
+                    queue: self.queues[&queue],
+                    deduplication: key.map(deduplication),
+                    delay_ms,
+                })
+            }
+            Do::Unpark(subscription, events) => Command::Unpark(Unpark {
+                subscription: self.subscriptions[&subscription],
+                revision: Revision(self.revision),
+                events: events
+                    .iter()
+                    .map(|(sequence, event)| self.unparked(*sequence, event, &mut payloads))
+                    .collect(),
+            }),
+            other => self.bare(other),
+        };
+        Proposal { command, payloads }
+    }
+
+    fn bare(&mut self, command: Do) -> Command {
+        match command {
+            Do::Receive(queue, max, visibility_ms) => {
+                self.nonce += 1;
+                Command::Receive(Receive {
+                    queue: self.queues[&queue],
+                    max,
+                    visibility_ms,
+                    nonce: self.nonce,
+                })
+            }
+            Do::Ack(queue, receipts) => Command::Ack(Settle {
+                queue: self.queues[&queue],
+                receipts: self.receipts(queue, &receipts),
+            }),
+            Do::Nack(queue, receipts, delay_ms) => Command::Nack(Nack {
+                queue: self.queues[&queue],
+                receipts: self.receipts(queue, &receipts),
+                delay_ms,
+            }),
+            Do::Extend(queue, receipts, visibility_ms) => Command::Extend(Extend {
+                queue: self.queues[&queue],
+                receipts: self.receipts(queue, &receipts),
+                visibility_ms,
+            }),
+            Do::Purge(queue) => Command::Purge(self.queues[&queue]),
+            Do::Redrive(queue, to, max) => Command::Redrive(Redrive {
+                queue: self.queues[&queue],
+                to: to.map(|to| self.queues[&to]),
+                max,
+            }),
+            _ => Command::Tick,
+        }
+    }
+
+    /// Some receipts of a queue, the younger the likelier; now and then one of another queue.
+    fn receipts(&self, queue: u32, chosen: &[usize]) -> Vec<Receipt> {
+        let queue = self.queues[&queue];
+        let own = |receipt: &&Receipt| receipt.queue == queue;
+        let own: Vec<_> = self.receipts.iter().filter(own).rev().copied().collect();
+        let chosen = chosen.iter().filter_map(|chosen| {
+            let from = if chosen % 20 == 0 {
+                &self.receipts
+            } else {
+                &own
+            };
+            from.get(chosen % from.len().clamp(1, 12)).copied()
+        });
+        chosen.collect()
+    }
+
+    fn configure(&mut self, queue: u32, (delay, retention, most, dead): Config) -> Command {
+        let dead = dead.filter(|(dead, _)| *dead != queue);
+        let config = QueueConfig {
+            visibility_seconds: 5,
+            delay_seconds: delay,
+            retention_seconds: retention,
+            max_entries: most,
+            dead_letter: dead.map(|(dead, max_receives)| DeadLetter {
+                queue: name(dead),
+                max_receives,
+            }),
+            ..QueueConfig::default()
+        };
+        self.adopt(Change::Queue {
+            id: self.queues[&queue],
+            name: name(queue),
+            config,
+            dead_letter: dead.map(|(dead, _)| self.queues[&dead]),
+        })
+    }
+
+    fn adopt(&mut self, change: Change) -> Command {
+        self.revision += 1;
+        Command::Adopt(Adopt {
+            revision: Revision(self.revision),
+            changes: vec![change],
+        })
+    }
+
+    fn routed(&self, (deliveries, parks): &Event, payloads: &mut Vec<Bytes>) -> Routed {
+        payloads.push("published".into());
+        let before = payloads.len() as u32 - 1;
+        let (deliveries, parked) = self.plan(deliveries, parks, payloads, before);
+        Routed {
+            payloads: payloads.len() as u32 - before,
+            deliveries,
+            parked,
+        }
+    }
+
+    fn unparked(
+        &self,
+        sequence: u64,
+        (deliveries, parks): &Event,
+        payloads: &mut Vec<Bytes>,
+    ) -> Unparked {
+        let before = payloads.len() as u32;
+        // Ordinal 0 is the parked event itself, which is no payload of the proposal.
+        payloads.push("form".into());
+        let (deliveries, parked) = self.plan(deliveries, parks, payloads, before);
+        payloads.remove(before as usize);
+        Unparked {
+            sequence,
+            payloads: payloads.len() as u32 - before,
+            deliveries,
+            parked,
+        }
+    }
+
+    fn plan(
+        &self,
+        deliveries: &[(u32, Option<u64>, bool)],
+        parks: &[u32],
+        payloads: &mut Vec<Bytes>,
+        before: u32,
+    ) -> (Vec<Delivery>, Vec<Park>) {
+        let mut delivery = |(queue, delay_ms, changed): &(u32, Option<u64>, bool)| {
+            if *changed {
+                payloads.push("changed".into());
+            }
+            Delivery {
+                queue: self.queues[queue],
+                payload: payloads.len() as u32 - 1 - before,
+                delay_ms: *delay_ms,
+            }
+        };
+        let deliveries = deliveries.iter().map(&mut delivery).collect();
+        let park = |subscription: &u32| Park {
+            subscription: self.subscriptions[subscription],
+            payload: 0,
+            code: "paused".to_owned(),
+            detail: format!("subscription {subscription}"),
+            plugin: None,
+        };
+        (deliveries, parks.iter().map(park).collect())
+    }
+}
+
+fn name(queue: u32) -> Name {
+    Name::new(&format!("queue{queue}")).unwrap()
+}
+
+fn deduplication((key, request): (u8, u64)) -> Deduplication {
+    Deduplication {
+        key: DeduplicationKey {
+            key: [key; 16],
+            request,
+        },
+        window_ms: 2_000,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_machine_does_what_the_naive_model_does(steps in vec(step(), 1..80)) {
+        let mut run = Run::new();
+        for step in steps {
+            run.step(step);
+        }
+        // The same batches give the same rows, with no opening in between.
+        let mut again = Machine::open(GroupId::DATA, MemoryTables::default()).unwrap();
+        for (index, body) in &run.group.log {
+            again.apply(*index, body).unwrap();
+        }
+        prop_assert_eq!(again.tables(), run.group.machine.tables());
+        prop_assert_eq!(again.digest().unwrap(), run.group.machine.digest().unwrap());
+    }
+}

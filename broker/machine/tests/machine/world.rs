@@ -1,0 +1,100 @@
+//! A catalog and a data group with their logs.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use millrace_machine::{Applied, Machine, MemoryTables};
+use millrace_model::{Batch, Command, GroupId, Outcome, PayloadRef, Proposal, Timestamp};
+
+/// One group: a machine and the bodies that it applied.
+pub(crate) struct Group {
+    pub(crate) id: GroupId,
+    pub(crate) machine: Machine<MemoryTables>,
+    pub(crate) log: BTreeMap<u64, Bytes>,
+}
+
+impl Group {
+    pub(crate) fn new(id: GroupId) -> Self {
+        let machine = Machine::open(id, MemoryTables::default()).unwrap();
+        let log = BTreeMap::new();
+        Self { id, machine, log }
+    }
+
+    /// Applies one batch and checks everything that can be checked.
+    pub(crate) fn apply(&mut self, at: Timestamp, proposals: Vec<Proposal>) -> Applied {
+        let applied = self.apply_unchecked(at, proposals);
+        self.check();
+        applied
+    }
+
+    /// Applies one batch.
+    pub(crate) fn apply_unchecked(&mut self, at: Timestamp, proposals: Vec<Proposal>) -> Applied {
+        let index = self.log.len() as u64 + 1;
+        let count = proposals.len();
+        let body = Batch::encode(at, proposals);
+        let applied = self.machine.apply(index, &body).unwrap();
+        assert_eq!(applied.outcomes.len(), count);
+        self.log.insert(index, body);
+        for (queue, ready) in &applied.touched {
+            assert_eq!(self.machine.ready(*queue), *ready);
+        }
+        applied
+    }
+
+    /// Applies one command without payloads.
+    pub(crate) fn run(&mut self, at: Timestamp, command: Command) -> Outcome {
+        let mut applied = self.apply(at, vec![Proposal::bare(command)]);
+        applied.outcomes.remove(0)
+    }
+
+    /// Every invariant holds, and every live row holds a reference.
+    pub(crate) fn check(&self) {
+        assert_eq!(self.machine.audit().unwrap(), Vec::<String>::new());
+        let rows = self.machine.tables().rows().keys();
+        let holders = rows.filter(|key| matches!(key[0], b'e' | b'p')).count();
+        let references: u64 = self.machine.tables().references().values().sum();
+        assert_eq!(references, holders as u64, "references and their holders");
+    }
+
+    /// Opens the machine again from its rows.
+    pub(crate) fn reopen(&mut self) {
+        let tables = self.machine.tables().clone();
+        let before = (self.machine.digest().unwrap(), self.machine.next_due());
+        self.machine = Machine::open(self.id, tables).unwrap();
+        let after = (self.machine.digest().unwrap(), self.machine.next_due());
+        assert_eq!(before, after, "opening changes nothing");
+        self.check();
+    }
+
+    /// The text of a payload.
+    pub(crate) fn text(&self, place: PayloadRef) -> String {
+        let from = place.offset as usize;
+        let bytes = self.log[&place.index].slice(from..from + place.len as usize);
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+}
+
+/// A catalog and one data group.
+pub(crate) struct World {
+    pub(crate) meta: Group,
+    pub(crate) data: Group,
+    pub(crate) at: Timestamp,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self {
+            meta: Group::new(GroupId::META),
+            data: Group::new(GroupId::DATA),
+            at: Timestamp(1_000_000),
+        }
+    }
+
+    /// Makes the data group adopt what the catalog has for it.
+    pub(crate) fn adopt(&mut self) -> Applied {
+        let after = self.data.machine.revision();
+        let news = self.meta.machine.news(after, GroupId::DATA).unwrap();
+        let adopt = Proposal::bare(Command::Adopt(news));
+        self.data.apply(self.at, vec![adopt])
+    }
+}
