@@ -1,5 +1,6 @@
 //! One group's view of the log.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::{Bound, RangeBounds};
@@ -211,8 +212,8 @@ impl GroupLog {
         {
             let state = self.shared.lock();
             for place in places {
-                if !sources.contains_key(&place.index) {
-                    sources.insert(place.index, self.source(&state, place.index)?);
+                if let Entry::Vacant(vacant) = sources.entry(place.index) {
+                    vacant.insert(self.source(&state, place.index)?);
                 }
             }
         }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::log::cache::Cache;
 use crate::log::index::Index;
 use crate::log::pins::Pins;
-use crate::log::{Done, LogId, SegmentId};
+use crate::log::{Done, LogEntry, LogId, SegmentId};
 
 /// Entries of one append that are not yet durable.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +44,7 @@ impl GroupState {
         if self.last.is_none_or(|last| index > last.index) {
             return None;
         }
-        let cached = self.cache.get(index).map(|entry| entry.id());
+        let cached = self.cache.get(index).map(LogEntry::id);
         cached.or_else(|| self.index.get(index).map(|place| place.id))
     }
 

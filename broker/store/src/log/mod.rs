@@ -40,6 +40,7 @@ mod segment;
 mod shared;
 mod spares;
 mod state;
+mod tail;
 mod watermark;
 mod writer;
 

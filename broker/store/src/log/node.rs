@@ -62,7 +62,7 @@ impl Log {
         let dir = dir.as_ref();
         let lock = recovery::lock(dir)?;
         let opened = recovery::open(dir, &options)?;
-        let active_left = opened.start.active.size - opened.start.next;
+        let active_left = opened.start.tail.left();
         let shared = Arc::new(Shared::new(dir.to_path_buf(), options, opened.state));
         shared.tell_space(&shared.lock(), active_left);
         let (writer, maker) = (
@@ -75,7 +75,7 @@ impl Log {
             writer.run()
         })?;
         let maker = spawn("log-spares", dir, move || {
-            spares::run(&maker, opened.spare_number)
+            spares::run(&maker, opened.spare_number);
         })?;
         Ok(Self {
             shared,

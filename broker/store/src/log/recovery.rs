@@ -7,14 +7,12 @@ use std::sync::Arc;
 
 use crate::fault::{Damage, IoFault};
 use crate::log::checkpoint::Checkpoint;
-use crate::log::record::Kind;
 use crate::log::replay::{Replay, decode_checkpoint};
 use crate::log::scan::{Scan, look_behind, scan};
-use crate::log::segment::{
-    FIRST_RECORD, SegmentFile, live_name, parse_live_name, random, sync_dir,
-};
+use crate::log::segment::{SegmentFile, live_name, parse_live_name, random, sync_dir};
 use crate::log::spares::{free_name, make};
 use crate::log::state::{Live, State};
+use crate::log::tail::Tail;
 use crate::log::watermark::{Mark, Watermark};
 use crate::log::writer::Start;
 use crate::log::{LogError, LogOptions, SegmentId};
@@ -89,9 +87,9 @@ pub(crate) fn open(dir: &Path, options: &LogOptions) -> Result<Opened, LogError>
             let missing = format!("{} and all segments before it", live_name(mark.segment));
             return Err(lost(&mark, &missing));
         }
-        return create(dir, options, files, watermark, mark);
+        return create(dir, options, files, watermark, &mark);
     };
-    let mut opened = replay(files, last, scan, watermark, mark, options)?;
+    let mut opened = replay(files, last, &scan, watermark, &mark, options)?;
     opened.is_new = is_new && opened.state.groups.is_empty();
     Ok(opened)
 }
@@ -102,42 +100,29 @@ fn create(
     options: &LogOptions,
     mut files: Files,
     mut watermark: Watermark,
-    mark: Mark,
+    mark: &Mark,
 ) -> Result<Opened, LogError> {
     let free = match files.free.pop() {
         Some(free) => free,
         None => make(dir, files.spare_number, options.segment_bytes)?,
     };
     let id = SegmentId(mark.segment.0.max(files.highest()) + 1);
-    let (file, header) = SegmentFile::begin(&free, id, mark.log, options.segment_bytes)?;
     let stream = Checkpoint {
         live: BTreeSet::from([id]),
         ..Checkpoint::default()
     };
-    let body = crate::log::record::Body::new(stream.encode());
-    let checkpoint =
-        crate::log::record::Header::bare(Kind::Checkpoint, millrace_model::GroupId::META, None)
-            .with_body(&body);
-    file.write_bytes_at(&header, 0)?;
-    file.write_bytes_at(&checkpoint.encode(file.salt, FIRST_RECORD), FIRST_RECORD)?;
-    let header_end =
-        FIRST_RECORD + u32::try_from(crate::log::record::HEADER_BYTES).expect("a small constant");
-    file.write_bytes_at(&body.bytes, header_end)?;
-    file.sync()?;
+    let tail = Tail::begin(&free, id, mark.log, options.segment_bytes, &stream)?;
     sync_dir(dir)?;
-    let next =
-        FIRST_RECORD + u32::try_from(checkpoint.record_bytes()).expect("one segment and no group");
     watermark.set(&Mark {
         segment: id,
-        offset: next,
+        offset: tail.synced,
         ..mark.clone()
     })?;
-    let active = Arc::new(file);
     let segments = BTreeMap::from([(
         id,
         Live {
-            file: Arc::clone(&active),
-            end: next,
+            file: Arc::clone(&tail.file),
+            end: tail.next,
         },
     )]);
     let state = State::new(BTreeMap::new(), segments, files.free);
@@ -146,9 +131,7 @@ fn create(
         log: mark.log,
         known: BTreeSet::new(),
         stream,
-        active,
-        next,
-        ended: false,
+        tail,
         next_id: id.0 + 1,
     };
     Ok(Opened {
@@ -162,9 +145,9 @@ fn create(
 fn replay(
     mut files: Files,
     last: SegmentFile,
-    last_scan: Scan,
+    last_scan: &Scan,
     watermark: Watermark,
-    mark: Mark,
+    mark: &Mark,
     options: &LogOptions,
 ) -> Result<Opened, LogError> {
     let next_id = files.highest().max(mark.segment.0) + 1;
@@ -177,7 +160,7 @@ fn replay(
     let mut segments = BTreeMap::new();
     let mut buffer = Vec::new();
     for id in inventory.live.iter().filter(|id| **id != last.id) {
-        let (file, scan) = files.sealed(*id, &last, &mark, &mut buffer)?;
+        let (file, scan) = files.sealed(*id, &last, mark, &mut buffer)?;
         replay.segment(&file, &scan)?;
         segments.insert(
             *id,
@@ -188,15 +171,15 @@ fn replay(
         );
     }
     drop(buffer);
-    replay.segment(&last, &last_scan)?;
+    replay.segment(&last, last_scan)?;
     let (groups, stream) = replay.finish(&last, inventory)?;
     files.free_the_rest(&segments, &last, options)?;
-    let (active, next) = (Arc::new(last), last_scan.end);
+    let tail = Tail::resume(Arc::new(last), last_scan.end, last_scan.ended);
     segments.insert(
-        active.id,
+        tail.file.id,
         Live {
-            file: Arc::clone(&active),
-            end: next,
+            file: Arc::clone(&tail.file),
+            end: tail.next,
         },
     );
     let known = mark.groups.iter().map(|(id, _)| *id).collect();
@@ -206,9 +189,7 @@ fn replay(
         log: mark.log,
         known,
         stream,
-        active,
-        next,
-        ended: last_scan.ended,
+        tail,
         next_id,
     };
     Ok(Opened {

@@ -17,6 +17,8 @@ const MAGIC: &[u8; 8] = b"millrlg1";
 const SUMMED_BYTES: usize = 36;
 /// Bytes written at once when a file is filled with zeros.
 const ZERO_BYTES: usize = 1 << 20;
+/// Bytes after which a file being filled is synced: a sync of it all would hold up the writer's syncs behind it.
+const PACE_BYTES: usize = 4 << 20;
 /// IoSlices that Linux takes in one call.
 const SLICES_MAX: usize = 1024;
 
@@ -201,6 +203,9 @@ fn fill_zeroed(path: &Path, size: u32) -> Result<(), IoFault> {
         file.write_all_at(&zeros[..len], at as u64)
             .map_err(IoFault::at("fill", path))?;
         at += len;
+        if at.is_multiple_of(PACE_BYTES) {
+            file.sync_data().map_err(IoFault::at("sync", path))?;
+        }
     }
     file.sync_all().map_err(IoFault::at("sync", path))
 }

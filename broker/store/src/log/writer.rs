@@ -1,8 +1,7 @@
 //! The one thread that writes: takes everything that waits, writes it, syncs once, and tells everybody.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::io::IoSlice;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
@@ -13,23 +12,16 @@ use crate::fault::IoFault;
 use crate::log::checkpoint::Checkpoint;
 use crate::log::index::{Place, Slot};
 use crate::log::op::{Action, Effect, Op};
-use crate::log::record::{ALIGN, Body, HEADER_BYTES, Header, Kind, record_bytes};
-use crate::log::segment::{FIRST_RECORD, SegmentFile, live_name, sync_dir};
+use crate::log::record::{Body, Header, Kind, record_bytes};
+use crate::log::segment::{live_name, sync_dir};
 use crate::log::shared::{Shared, call_all};
 use crate::log::state::{Live, Work};
+use crate::log::tail::Tail;
 use crate::log::watermark::{Mark, Watermark};
 use crate::log::{LogError, LogId, SegmentId};
 
 /// Kept free at the end of a segment beside two checkpoints: the end record, a seal, and growth between two looks.
 const HEADROOM_BYTES: usize = 1024;
-
-/// A record that is ready to be written.
-struct Framed {
-    header: [u8; HEADER_BYTES],
-    body: Option<Body>,
-    /// Zeros behind it.
-    pad: usize,
-}
 
 /// Where the writer begins.
 pub(crate) struct Start {
@@ -38,11 +30,7 @@ pub(crate) struct Start {
     /// Groups that the watermark names.
     pub(crate) known: BTreeSet<GroupId>,
     pub(crate) stream: Checkpoint,
-    pub(crate) active: Arc<SegmentFile>,
-    /// Where the next record goes.
-    pub(crate) next: u32,
-    /// The active segment has its end record already.
-    pub(crate) ended: bool,
+    pub(crate) tail: Tail,
     /// The next segment's number.
     pub(crate) next_id: u64,
 }
@@ -51,27 +39,18 @@ pub(crate) struct Start {
 pub(crate) struct Writer {
     shared: Arc<Shared>,
     at: Start,
-    /// Up to where the active segment is on disk.
-    synced: u32,
     /// Operations taken from the queue and not yet framed.
     todo: VecDeque<Op>,
-    /// Records that are to be written from `framed_from` on.
-    framed: Vec<Framed>,
-    framed_from: u32,
     /// What the framed records change once they are synced.
     effects: Vec<Effect>,
 }
 
 impl Writer {
     pub(crate) fn new(shared: Arc<Shared>, start: Start) -> Self {
-        let (synced, framed_from) = (start.next, start.next);
         Self {
             shared,
             at: start,
-            synced,
             todo: VecDeque::new(),
-            framed: Vec::new(),
-            framed_from,
             effects: Vec::new(),
         }
     }
@@ -84,7 +63,7 @@ impl Writer {
                     ops,
                     committed,
                     retired,
-                }) => self.batch(ops, committed, retired),
+                }) => self.batch(ops, committed, &retired),
                 Ok(Work::Seal { committed }) => self.seal(committed),
                 Ok(Work::Close) => return self.close().map_err(|e| self.fail(e)),
                 Err(poison) => return Err(poison),
@@ -110,7 +89,7 @@ impl Writer {
         &mut self,
         ops: Vec<Op>,
         committed: Vec<(GroupId, Option<LogId>)>,
-        retired: Vec<Live>,
+        retired: &[Live],
     ) -> Result<(), LogError> {
         self.todo = ops.into();
         if !retired.is_empty() {
@@ -199,7 +178,7 @@ impl Writer {
             group,
             Place {
                 id,
-                segment: self.at.active.id,
+                segment: self.at.tail.file.id,
                 slot,
             },
         ));
@@ -209,20 +188,16 @@ impl Writer {
     /// Frames a record, in a new segment if it must be; returns its offset.
     fn put(&mut self, header: Header, body: Option<Body>) -> Result<u32, LogError> {
         let bytes = header.record_bytes() + self.headroom();
-        if !self.fits(bytes) {
+        if !self.at.tail.fits(bytes) {
             self.rotate()?;
-            if !self.fits(bytes) {
+            if !self.at.tail.fits(bytes) {
                 return Err(LogError::TooLarge {
                     bytes,
-                    max: self.at.active.size as usize,
+                    max: self.at.tail.left() as usize,
                 });
             }
         }
-        Ok(self.frame(header, body))
-    }
-
-    fn fits(&self, bytes: usize) -> bool {
-        !self.at.ended && self.at.next as usize + bytes <= self.at.active.size as usize
+        Ok(self.at.tail.frame(header, body))
     }
 
     /// Bytes that are kept for what must be written when the disk is full: a checkpoint gives segments back.
@@ -230,30 +205,16 @@ impl Writer {
         2 * record_bytes(self.at.stream.encoded_bytes()) + HEADROOM_BYTES
     }
 
-    fn frame(&mut self, header: Header, body: Option<Body>) -> u32 {
-        let offset = self.at.next;
-        let header = Header {
-            synced: self.synced,
-            ..header
-        };
-        let unpadded = HEADER_BYTES
-            + body
-                .as_ref()
-                .map_or(0, |body| body.table.len() + body.bytes.len());
-        let pad = header.record_bytes() - unpadded;
-        assert!(pad < ALIGN, "the header tells the true length of the body");
-        self.framed.push(Framed {
-            header: header.encode(self.at.active.salt, offset),
-            body,
-            pad,
-        });
-        self.at.next += u32::try_from(header.record_bytes()).expect("it fits into the segment");
-        offset
+    /// Whether a checkpoint and the end record still fit.
+    fn fits_checkpoint(&self) -> bool {
+        self.at
+            .tail
+            .fits(record_bytes(self.at.stream.encoded_bytes()) + record_bytes(0))
     }
 
     /// Makes everything framed durable and tells everybody.
     fn flush(&mut self) -> Result<(), LogError> {
-        if !self.framed.is_empty() {
+        if !self.at.tail.is_written() {
             self.write()?;
             self.sync()?;
             self.name_new_groups()?;
@@ -263,29 +224,22 @@ impl Writer {
     }
 
     fn write(&mut self) -> Result<(), LogError> {
-        let bytes = self.at.next - self.framed_from;
-        loop {
-            match self
-                .at
-                .active
-                .write_at(&mut slices(&self.framed), self.framed_from)
-            {
-                Ok(()) => break,
-                // Only on a file system that does not overwrite in place. The same bytes may be written again.
+        let (records, bytes) = loop {
+            match self.at.tail.write() {
+                Ok(written) => break written,
+                // Only on a file system that does not overwrite in place.
                 Err(fault) if fault.is_full() => self.wait_for_disk(&fault)?,
                 Err(fault) => return Err(fault.into()),
             }
-        }
+        };
         self.shared
             .metrics
             .records
-            .fetch_add(self.framed.len() as u64, Relaxed);
+            .fetch_add(records as u64, Relaxed);
         self.shared
             .metrics
             .bytes_written
             .fetch_add(u64::from(bytes), Relaxed);
-        self.framed.clear();
-        self.framed_from = self.at.next;
         Ok(())
     }
 
@@ -312,7 +266,7 @@ impl Writer {
 
     fn sync(&mut self) -> Result<(), LogError> {
         let began = Instant::now();
-        self.at.active.sync()?;
+        self.at.tail.sync()?;
         let took = began.elapsed();
         self.shared.metrics.syncs.fetch_add(1, Relaxed);
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
@@ -320,7 +274,6 @@ impl Writer {
         if let Some(observe) = &self.shared.options.on_sync {
             observe(took);
         }
-        self.synced = self.at.next;
         Ok(())
     }
 
@@ -348,10 +301,11 @@ impl Writer {
             .map(|(id, group)| (*id, group.last))
             .collect();
         self.at.known.extend(groups.iter().map(|(id, _)| *id));
+        let Tail { file, synced, .. } = &self.at.tail;
         let mark = Mark {
             log: self.at.log,
-            segment: self.at.active.id,
-            offset: self.synced,
+            segment: file.id,
+            offset: *synced,
             groups,
         };
         Ok(self.at.watermark.set(&mark)?)
@@ -360,12 +314,11 @@ impl Writer {
     fn complete(&mut self) {
         let effects = std::mem::take(&mut self.effects);
         let mut state = self.shared.lock();
-        if let Some(live) = state.segments.get_mut(&self.at.active.id) {
-            live.end = self.at.next;
+        if let Some(live) = state.segments.get_mut(&self.at.tail.file.id) {
+            live.end = self.at.tail.next;
         }
         let callbacks = state.apply(effects, &self.shared.options, &self.shared.metrics);
-        self.shared
-            .tell_space(&state, self.at.active.size - self.at.next);
+        self.shared.tell_space(&state, self.at.tail.left());
         drop(state);
         self.shared.room.notify_all();
         call_all(callbacks, &Ok(()));
@@ -375,15 +328,19 @@ impl Writer {
     /// was not torn. It costs a copy into the page cache, and so survives the end of the process, not of the machine.
     fn seal(&mut self, committed: Vec<(GroupId, Option<LogId>)>) -> Result<(), LogError> {
         let bytes = record_bytes(0) * (committed.len() + 1) + self.headroom();
-        let fits = self.fits(bytes);
+        let fits = self.at.tail.fits(bytes);
         for (group, committed) in committed {
             self.at.stream.groups.entry(group).or_default().committed = committed;
             if fits {
-                self.frame(Header::bare(Kind::Committed, group, committed), None);
+                self.at
+                    .tail
+                    .frame(Header::bare(Kind::Committed, group, committed), None);
             }
         }
         if fits {
-            self.frame(Header::bare(Kind::Seal, GroupId::META, None), None);
+            self.at
+                .tail
+                .frame(Header::bare(Kind::Seal, GroupId::META, None), None);
             self.write()?;
         }
         Ok(())
@@ -400,12 +357,8 @@ impl Writer {
     fn rotate(&mut self) -> Result<(), LogError> {
         self.flush()?;
         let free = self.obtain_free()?;
-        if !self.at.ended {
-            self.frame(Header::bare(Kind::End, GroupId::META, None), None);
-            self.write()?;
-            self.sync()?;
-        }
-        self.begin(free)
+        self.at.tail.end()?;
+        self.begin(&free)
     }
 
     fn obtain_free(&mut self) -> Result<PathBuf, LogError> {
@@ -416,7 +369,7 @@ impl Writer {
                     self.shared.spares.notify_all();
                     return Ok(path);
                 }
-                if self.fits(record_bytes(self.at.stream.encoded_bytes()) + record_bytes(0)) {
+                if self.fits_checkpoint() {
                     let retired = state.take_recyclable();
                     if !retired.is_empty() {
                         break retired;
@@ -428,52 +381,35 @@ impl Writer {
                 state = self.shared.wait(&self.shared.work, state);
             };
             drop(state);
-            self.recycle(retired)?;
+            self.recycle(&retired)?;
         }
     }
 
-    fn begin(&mut self, free: PathBuf) -> Result<(), LogError> {
+    fn begin(&mut self, free: &Path) -> Result<(), LogError> {
         let id = SegmentId(self.at.next_id);
         self.at.next_id += 1;
-        let size = self.shared.options.segment_bytes;
-        let (file, header) = SegmentFile::begin(&free, id, self.at.log, size)?;
-        file.write_bytes_at(&header, 0)?;
-        self.at.active = Arc::new(file);
         self.at.stream.live.insert(id);
-        (self.at.next, self.framed_from, self.synced, self.at.ended) =
-            (FIRST_RECORD, FIRST_RECORD, 0, false);
-        self.frame_checkpoint();
-        self.write()?;
-        self.sync()?;
+        let size = self.shared.options.segment_bytes;
+        self.at.tail = Tail::begin(free, id, self.at.log, size, &self.at.stream)?;
         sync_dir(&self.shared.dir)?;
+        let live = Live {
+            file: Arc::clone(&self.at.tail.file),
+            end: self.at.tail.next,
+        };
         let mut state = self.shared.lock();
-        state.segments.insert(
-            id,
-            Live {
-                file: Arc::clone(&self.at.active),
-                end: self.at.next,
-            },
-        );
-        self.shared.tell_space(&state, size - self.at.next);
+        state.segments.insert(id, live);
+        self.shared.tell_space(&state, self.at.tail.left());
         drop(state);
         self.set_watermark()
     }
 
-    fn frame_checkpoint(&mut self) {
-        let body = Body::new(self.at.stream.encode());
-        self.frame(
-            Header::bare(Kind::Checkpoint, GroupId::META, None).with_body(&body),
-            Some(body),
-        );
-    }
-
     /// Gives segments back: first a synced checkpoint without them, then their files.
-    fn recycle(&mut self, retired: Vec<Live>) -> Result<(), LogError> {
-        for live in &retired {
+    fn recycle(&mut self, retired: &[Live]) -> Result<(), LogError> {
+        for live in retired {
             self.at.stream.live.remove(&live.file.id);
         }
-        if self.fits(record_bytes(self.at.stream.encoded_bytes()) + record_bytes(0)) {
-            self.frame_checkpoint();
+        if self.fits_checkpoint() {
+            self.at.tail.frame_checkpoint(&self.at.stream);
             self.flush()?;
         } else {
             self.rotate()?;
@@ -484,7 +420,7 @@ impl Writer {
         Ok(())
     }
 
-    fn give_back(&mut self, live: Live) -> Result<(), LogError> {
+    fn give_back(&self, live: &Live) -> Result<(), LogError> {
         let mut state = self.shared.lock();
         let path = &live.file.path;
         let wanted = state.free.len() < self.shared.options.free_segments_max;
@@ -499,8 +435,7 @@ impl Writer {
             std::fs::remove_file(path).map_err(IoFault::at("remove", path))?;
         }
         self.shared.metrics.segments_recycled.fetch_add(1, Relaxed);
-        self.shared
-            .tell_space(&state, self.at.active.size - self.at.next);
+        self.shared.tell_space(&state, self.at.tail.left());
         drop(state);
         self.shared.spares.notify_all();
         Ok(())
@@ -529,22 +464,4 @@ impl Writer {
         self.shared.fail(&error);
         error
     }
-}
-
-/// The bytes of `framed` in order, where they lie.
-fn slices(framed: &[Framed]) -> Vec<IoSlice<'_>> {
-    const ZEROS: &[u8] = &[0; ALIGN];
-    let mut slices = Vec::with_capacity(framed.len() * 3);
-    for record in framed {
-        slices.push(IoSlice::new(&record.header));
-        if let Some(body) = &record.body {
-            slices.push(IoSlice::new(&body.table));
-            slices.push(IoSlice::new(&body.bytes));
-        }
-        if record.pad > 0 {
-            slices.push(IoSlice::new(&ZEROS[..record.pad]));
-        }
-    }
-    slices.retain(|slice| !slice.is_empty());
-    slices
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use crate::support::*;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Step {
     Append { group: u32, count: u64, len: usize },
     Truncate { group: u32, back: u64 },
