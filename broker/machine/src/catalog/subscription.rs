@@ -52,6 +52,8 @@ impl<T: Tables> Changing<'_, T> {
         let key = keys::subscription(route.topic.id, id);
         self.tables.put(&key, row::encode_json(&*subscription));
         let put = subscription.clone();
+        // A route that nobody else holds is changed in place.
+        drop(route);
         self.change_route(topic, |subscriptions| {
             subscriptions.insert(name, put);
         });
@@ -76,6 +78,7 @@ impl<T: Tables> Changing<'_, T> {
         self.revise();
         self.tell(route.topic.group, Change::SubscriptionDeleted { id });
         self.tables.remove(&keys::subscription(route.topic.id, id));
+        drop(route);
         self.change_route(topic, |subscriptions| {
             subscriptions.remove(name);
         });

@@ -111,7 +111,7 @@ impl Queue {
         let leased = self.leases.get(sequence);
         let delayed = self.delays.get(sequence);
         let returned = self.returned.contains(&sequence);
-        let hot = self.window.iter().any(|fresh| fresh.sequence == sequence);
+        let hot = self.window.holds(sequence);
         let lists = [leased.is_some(), delayed.is_some(), returned, hot];
         let held = lists.iter().filter(|held| **held).count();
         let covered = sequence < self.window.covered();

@@ -91,11 +91,7 @@ impl Queue {
     /// The entry of the smallest sequence, which is the oldest. There must be one.
     fn oldest_entry<T: Tables>(&mut self, tables: &T) -> Result<(u64, Entry), Fault> {
         self.fill(tables)?;
-        let held = self.lowest_received();
         let fresh = self.window.front();
-        if let Some(fresh) = fresh.filter(|fresh| fresh.sequence <= held) {
-            return Ok((fresh.sequence, fresh.clone().into()));
-        }
         let lists = [
             self.leases.first_sequence(),
             self.returned.first().copied(),
@@ -104,7 +100,10 @@ impl Queue {
         ];
         let lowest = lists.into_iter().flatten().min();
         let sequence = lowest.expect("a queue that counts entries lists them");
-        Ok((sequence, self.read(tables, sequence)?))
+        match fresh.filter(|fresh| fresh.sequence == sequence) {
+            Some(fresh) => Ok((sequence, fresh.clone().into())),
+            None => Ok((sequence, self.read(tables, sequence)?)),
+        }
     }
 
     fn drop_oldest<T: Tables>(&mut self, tables: &mut T, sequence: u64, entry: &Entry) {

@@ -93,6 +93,13 @@ impl Window {
         self.entries.is_empty()
     }
 
+    pub(crate) fn holds(&self, sequence: u64) -> bool {
+        let at = self
+            .entries
+            .binary_search_by_key(&sequence, |fresh| fresh.sequence);
+        at.is_ok()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Fresh> {
         self.entries.iter()
     }

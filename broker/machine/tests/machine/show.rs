@@ -28,6 +28,10 @@ pub(crate) fn applied(group: &Group, applied: &Applied) -> Vec<String> {
 }
 
 fn refused(refusal: &Refusal) -> String {
+    if let Refusal::PreconditionFailed(present) = refusal {
+        let present = present.map_or("nothing".to_owned(), |version| format!("version {version}"));
+        return format!("{}: there is {present}", refusal.code());
+    }
     format!("{}: {refusal}", refusal.code())
 }
 

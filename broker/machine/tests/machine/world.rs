@@ -86,7 +86,7 @@ impl World {
         Self {
             meta: Group::new(GroupId::META),
             data: Group::new(GroupId::DATA),
-            at: Timestamp(1_000_000),
+            at: Timestamp(0),
         }
     }
 
