@@ -8,13 +8,13 @@
 //! # The contract
 //! Tables call [`Segments::flushed`] when a group is opened or restored, and after every sync. From then on the log may
 //! reuse a segment when, for **every** group with entries in it:
-//! 1. all its entries are purged, and nothing beyond the `applied` that the group told last is ever purged (a restart
-//!    replays from there), and
+//! 1. all its entries are purged, and none lies after the `applied` that the group told last: a restart replays from
+//!    there; and
 //! 2. the segment is not in the `live` that the group told last. A group that has told nothing yet holds everything.
 //!
 //! Why that is enough: `live` holds every segment that the synced state refers to, that the present state refers to,
-//! and that any state between referred to. A later state can only refer to these, or to entries after `applied`, which
-//! are not purged.
+//! and that any state between referred to. A later state can only refer to these, or to entries after `applied`, whose
+//! segments stay by the first rule.
 
 use std::collections::BTreeSet;
 

@@ -41,21 +41,26 @@ impl Cell {
         self.changed.notify_all();
     }
 
-    /// Waits while `busy`, but not when something has failed; a flusher that makes no progress is a fault.
+    /// Waits while `busy`, but not when something has failed; a flusher that makes no progress is a fault,
+    /// unless the disk is full.
     pub(crate) fn wait<'a>(
         &'a self,
         state: MutexGuard<'a, State>,
         busy: impl Fn(&State) -> bool,
     ) -> MutexGuard<'a, State> {
         let waiting = |state: &mut State| state.fault.is_none() && busy(state);
-        let (mut state, outcome) = self
-            .changed
-            .wait_timeout_while(state, STUCK, waiting)
-            .unwrap_or_else(PoisonError::into_inner);
-        if outcome.timed_out() {
-            state.fail(Fault::new("write tables", "no progress for a minute"));
+        let mut state = state;
+        loop {
+            let waited = self.changed.wait_timeout_while(state, STUCK, waiting);
+            let (now, outcome) = waited.unwrap_or_else(PoisonError::into_inner);
+            state = now;
+            if !outcome.timed_out() {
+                return state;
+            }
+            if !state.held {
+                state.fail(Fault::new("write tables", "no progress for a minute"));
+            }
         }
-        state
     }
 
     /// Takes note of a sync and tells the log. The log is told under the lock, so that it hears in order.

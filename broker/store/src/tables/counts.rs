@@ -32,10 +32,18 @@ impl Counts {
     ///
     /// # Errors
     /// More was released than there was.
-    pub(crate) fn change(&mut self, segment: SegmentId, change: i64, seq: u64) -> Result<(), Fault> {
+    pub(crate) fn change(
+        &mut self,
+        segment: SegmentId,
+        change: i64,
+        seq: u64,
+    ) -> Result<(), Fault> {
         let before = self.counts.get(&segment).copied().unwrap_or(0);
         let Some(after) = before.checked_add_signed(change) else {
-            let reason = format!("segment {} has {before} references, {change} were added", segment.0);
+            let reason = format!(
+                "segment {} has {before} references, {change} were added",
+                segment.0
+            );
             return Err(Fault::new("count references", reason));
         };
         if after == 0 && before > 0 {
@@ -70,7 +78,11 @@ impl Counts {
 
     /// Every segment that the synced state, the present one or one between refers to.
     pub(crate) fn needed(&self) -> BTreeSet<SegmentId> {
-        self.counts.keys().chain(self.zeroed.keys()).copied().collect()
+        self.counts
+            .keys()
+            .chain(self.zeroed.keys())
+            .copied()
+            .collect()
     }
 }
 

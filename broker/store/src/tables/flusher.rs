@@ -11,6 +11,7 @@ use millrace_model::Fault;
 use crate::tables::cell::Cell;
 use crate::tables::fjall_fault::fault;
 use crate::tables::metrics::nanos_since;
+use crate::tables::room::Room;
 use crate::tables::state::Frozen;
 use crate::tables::{TableMetrics, TableOptions};
 
@@ -104,7 +105,10 @@ impl Desk {
                 return Some(signal.cells.clone());
             }
             signal = match left {
-                None => self.changed.wait(signal).unwrap_or_else(PoisonError::into_inner),
+                None => self
+                    .changed
+                    .wait(signal)
+                    .unwrap_or_else(PoisonError::into_inner),
                 Some(left) => {
                     let waited = self.changed.wait_timeout(signal, left);
                     waited.unwrap_or_else(PoisonError::into_inner).0
@@ -121,6 +125,7 @@ pub(crate) struct Flusher {
     pub(crate) desk: Arc<Desk>,
     pub(crate) options: TableOptions,
     pub(crate) metrics: Arc<TableMetrics>,
+    pub(crate) room: Room,
     pub(crate) synced_at: Instant,
 }
 
@@ -154,13 +159,19 @@ impl Flusher {
     }
 
     /// Writes one overlay at most: a busy group must not keep the others waiting.
-    fn write_due(&self, cell: &Cell) -> Result<(), Fault> {
+    fn write_due(&mut self, cell: &Cell) -> Result<(), Fault> {
         let mut state = cell.lock();
         state.freeze_if_due(Instant::now(), &self.options);
         let Some(frozen) = state.in_flight.clone() else {
             return Ok(());
         };
+        state.held = false;
         drop(state);
+        if !self.has_room(&frozen)? {
+            cell.lock().hold();
+            cell.tell();
+            return Ok(());
+        }
         self.write(&frozen)?;
         let mut state = cell.lock();
         state.wrote(Instant::now());
@@ -168,6 +179,13 @@ impl Flusher {
         drop(state);
         cell.tell();
         Ok(())
+    }
+
+    fn has_room(&mut self, frozen: &Frozen) -> Result<bool, Fault> {
+        let room = self.room.make(frozen.rows.bytes())?;
+        let short = !room || self.room.is_short();
+        self.metrics.short.store(u64::from(short), Relaxed);
+        Ok(room)
     }
 
     fn write(&self, frozen: &Frozen) -> Result<(), Fault> {
@@ -183,10 +201,14 @@ impl Flusher {
         batch.commit().map_err(fault("write rows"))?;
         let metrics = &self.metrics;
         metrics.flushes.fetch_add(1, Relaxed);
-        metrics.rows_written.fetch_add(frozen.rows.len() as u64, Relaxed);
+        metrics
+            .rows_written
+            .fetch_add(frozen.rows.len() as u64, Relaxed);
         metrics.rows_elided.fetch_add(frozen.rows.elided(), Relaxed);
         metrics.flush_nanos.fetch_add(nanos_since(start), Relaxed);
-        metrics.journals.store(self.db.journal_count() as u64, Relaxed);
+        metrics
+            .journals
+            .store(self.db.journal_count() as u64, Relaxed);
         Ok(())
     }
 
@@ -197,7 +219,9 @@ impl Flusher {
     }
 
     fn sync_at(&self, cells: &[Arc<Cell>], now: Instant) -> Option<Instant> {
-        let due = cells.iter().filter_map(|cell| cell.lock().sync_at(now, &self.options));
+        let due = cells
+            .iter()
+            .filter_map(|cell| cell.lock().sync_at(now, &self.options));
         Some(due.min()?.max(self.synced_at + self.options.sync_pause))
     }
 
@@ -205,10 +229,14 @@ impl Flusher {
         // Read before the sync: what is written meanwhile may or may not be covered.
         let written: Vec<_> = cells.iter().map(|cell| cell.lock().written).collect();
         let start = Instant::now();
-        self.db.persist(PersistMode::SyncAll).map_err(fault("sync rows"))?;
+        self.db
+            .persist(PersistMode::SyncAll)
+            .map_err(fault("sync rows"))?;
         self.synced_at = Instant::now();
         self.metrics.syncs.fetch_add(1, Relaxed);
-        self.metrics.sync_nanos.fetch_add(nanos_since(start), Relaxed);
+        self.metrics
+            .sync_nanos
+            .fetch_add(nanos_since(start), Relaxed);
         for (cell, at) in cells.iter().zip(written) {
             cell.synced(at, &*self.options.segments);
         }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::MutexGuard;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use fjall::Keyspace;
@@ -91,7 +91,11 @@ impl GroupTables {
     /// # Panics
     /// When `index` is before the last commit's: an entry was applied twice.
     pub fn commit(&mut self, index: u64) {
-        assert!(index >= self.applied, "entry {index} was applied after {}", self.applied);
+        assert!(
+            index >= self.applied,
+            "entry {index} was applied after {}",
+            self.applied
+        );
         let changes = self.segment_changes();
         let now = Instant::now();
         let mut state = self.cell.lock();
@@ -100,7 +104,10 @@ impl GroupTables {
             state.fail(fault);
         }
         state.open = false;
-        state.committed = Position { seq, applied: index };
+        state.committed = Position {
+            seq,
+            applied: index,
+        };
         let was_clean = state.dirty_since.is_none();
         state.dirty_since.get_or_insert(now);
         let frozen = state.freeze_if_due(now, &self.store.options);
@@ -133,17 +140,14 @@ impl GroupTables {
     /// Blocks until everything committed is in fjall and synced: for a clean stop.
     ///
     /// # Errors
-    /// The disk refused.
+    /// The disk refused; it is full, which passes: then `health` is still fine.
     ///
     /// # Panics
     /// In the middle of a batch.
     pub fn flush(&mut self) -> Result<(), Fault> {
         let mut state = self.between_commits();
-        let target = state.committed.seq;
-        state.freeze_wanted = target;
-        state.sync_urgent = target;
-        self.store.desk.wake();
-        self.cell.wait(state, |state| state.synced.seq < target).check()
+        state.sync_urgent = state.committed.seq;
+        self.drain(state, |state| state.synced.seq)
     }
 
     /// Asks for a flush and a sync soon (at most every `sync_pause`) and returns at once: the log is short of segments.
@@ -177,18 +181,19 @@ impl GroupTables {
     /// All rows as of the last commit. Flushes to fjall first (no sync), which blocks.
     ///
     /// # Errors
-    /// The disk refused.
+    /// As [`GroupTables::flush`].
     ///
     /// # Panics
     /// In the middle of a batch.
     pub fn snapshot(&mut self) -> Result<TableSnapshot, Fault> {
-        let mut state = self.between_commits();
-        let target = state.committed.seq;
-        state.freeze_wanted = target;
-        self.store.desk.wake();
-        self.cell.wait(state, |state| state.written.seq < target).check()?;
+        self.drain(self.between_commits(), |state| state.written.seq)?;
         let (snapshot, keyspace) = (self.store.db.snapshot(), self.keyspace.clone());
-        Ok(TableSnapshot::new(self.id(), self.applied, snapshot, keyspace))
+        Ok(TableSnapshot::new(
+            self.id(),
+            self.applied,
+            snapshot,
+            keyspace,
+        ))
     }
 
     /// Replaces everything by `rows` (in ascending order, as [`TableSnapshot::rows`] gives them) at `applied`, durable
@@ -215,13 +220,22 @@ impl GroupTables {
             self.store.delete(keyspace)?;
             return Err(fault);
         }
-        let old = self.switch(keyspace, Position { seq: 0, applied }, Counts::restored(counts))?;
+        let old = self.switch(
+            keyspace,
+            Position { seq: 0, applied },
+            Counts::restored(counts),
+        )?;
         self.generation = generation;
         self.store.delete(old)
     }
 
     /// Takes over a restored keyspace and gives back the one before. The flusher writes nothing to that any more.
-    fn switch(&mut self, keyspace: Keyspace, mut at: Position, counts: Counts) -> Result<Keyspace, Fault> {
+    fn switch(
+        &mut self,
+        keyspace: Keyspace,
+        mut at: Position,
+        counts: Counts,
+    ) -> Result<Keyspace, Fault> {
         let state = self.cell.lock();
         let mut state = self.cell.wait(state, |state| state.in_flight.is_some());
         state.check()?;
@@ -250,6 +264,26 @@ impl GroupTables {
         &self.keyspace
     }
 
+    /// Waits until `reached` has come to the last commit. A full disk is an error that passes.
+    fn drain(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        reached: fn(&State) -> u64,
+    ) -> Result<(), Fault> {
+        let (target, holds) = (state.committed.seq, state.holds);
+        state.freeze_wanted = target;
+        self.store.desk.wake();
+        let behind = |state: &State| reached(state) < target;
+        let state = self
+            .cell
+            .wait(state, |state| behind(state) && state.holds == holds);
+        state.check()?;
+        if behind(&state) {
+            return Err(Fault::new("flush tables", "the disk is full"));
+        }
+        Ok(())
+    }
+
     fn between_commits(&self) -> MutexGuard<'_, State> {
         let state = self.cell.lock();
         assert!(!state.open && self.references.is_empty(), "a batch is open");
@@ -262,19 +296,29 @@ impl GroupTables {
         let mut state = state;
         if full(&state) && state.in_flight.is_some() {
             let start = Instant::now();
-            state = self.cell.wait(state, |state| full(state) && state.in_flight.is_some());
+            state = self
+                .cell
+                .wait(state, |state| full(state) && state.in_flight.is_some());
             if state.freeze_if_due(Instant::now(), options) {
                 self.store.desk.wake();
             }
             self.store.metrics.stalls.fetch_add(1, Relaxed);
-            self.store.metrics.stall_nanos.fetch_add(nanos_since(start), Relaxed);
+            self.store
+                .metrics
+                .stall_nanos
+                .fetch_add(nanos_since(start), Relaxed);
         }
         self.store.metrics.report(&mut state);
     }
 
     fn segment_of(&self, index: u64) -> Result<SegmentId, Fault> {
         let segment = self.store.options.segments.segment_of(self.id(), index);
-        let missing = || Fault::new("count references", format!("no segment holds entry {index}"));
+        let missing = || {
+            Fault::new(
+                "count references",
+                format!("no segment holds entry {index}"),
+            )
+        };
         segment.ok_or_else(missing)
     }
 
@@ -324,13 +368,20 @@ impl GroupTables {
     }
 }
 
-fn change_counts(state: &mut State, changes: &BTreeMap<SegmentId, i64>, seq: u64) -> Result<(), Fault> {
+fn change_counts(
+    state: &mut State,
+    changes: &BTreeMap<SegmentId, i64>,
+    seq: u64,
+) -> Result<(), Fault> {
     let mut each = changes.iter();
     each.try_for_each(|(segment, change)| state.counts.change(*segment, *change, seq))
 }
 
 fn checked(key: &[u8]) -> Key {
-    assert!(key.first().is_some_and(|b| *b != rows::RESERVED), "key {key:02x?} is reserved");
+    assert!(
+        key.first().is_some_and(|b| *b != rows::RESERVED),
+        "key {key:02x?} is reserved"
+    );
     assert!(key.len() <= KEY_BYTES_MAX, "a key of {} bytes", key.len());
     Key::new(key)
 }
@@ -353,7 +404,10 @@ impl Tables for GroupTables {
         // Locked to the end: what is in flight must stay in memory until fjall's part is read.
         let state = self.cell.lock();
         state.check()?;
-        let older = state.in_flight.as_ref().map_or(&nothing, |frozen| &frozen.rows);
+        let older = state
+            .in_flight
+            .as_ref()
+            .map_or(&nothing, |frozen| &frozen.rows);
         let above = merge::overlays(state.active.range(&first, &end), older.range(&first, &end));
         let below = self.keyspace.range(from..until);
         let found = merge::rows(above, below, limit);
@@ -363,7 +417,10 @@ impl Tables for GroupTables {
 
     fn insert(&mut self, key: &[u8], value: Vec<u8>) {
         let row = checked(key);
-        debug_assert!(!matches!(self.get(key), Ok(Some(_))), "row {key:02x?} is there already");
+        debug_assert!(
+            !matches!(self.get(key), Ok(Some(_))),
+            "row {key:02x?} is there already"
+        );
         self.write(|active| active.insert(row, value));
     }
 
@@ -391,7 +448,10 @@ impl Drop for GroupTables {
         let mut state = self.cell.lock();
         // Nothing more is frozen, so once nothing is in flight either the rows may have another owner.
         state.open = true;
-        let state = self.cell.wait(state, |state| state.in_flight.is_some());
+        let writing = |state: &State| state.in_flight.is_some() && !state.held;
+        let mut state = self.cell.wait(state, writing);
+        // On a full disk that is all the same, and without an end.
+        state.in_flight = None;
         // After a fault the group stays taken: nobody may go on with it.
         if state.fault.is_none() {
             drop(state);

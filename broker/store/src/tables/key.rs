@@ -9,7 +9,10 @@
 pub(crate) struct Key {
     head: [u64; WORDS],
     // One pointer, `None` for nearly all keys.
-    #[expect(clippy::box_collection, reason = "a thin pointer keeps the map's nodes small")]
+    #[expect(
+        clippy::box_collection,
+        reason = "a thin pointer keeps the map's nodes small"
+    )]
     tail: Option<Box<Vec<u8>>>,
     len: usize,
 }

@@ -18,6 +18,7 @@ pub struct TableMetrics {
     pub(crate) syncs: AtomicU64,
     pub(crate) sync_nanos: AtomicU64,
     pub(crate) journals: AtomicU64,
+    pub(crate) short: AtomicU64,
 }
 
 /// The metrics at one moment.
@@ -43,6 +44,8 @@ pub struct Reading {
     pub sync_time: Duration,
     /// fjall's journals at the last flush; should stay below 4.
     pub journals: u64,
+    /// Whether the disk was too full at the last flush: [`TableStore::is_short`](crate::tables::TableStore::is_short).
+    pub short: bool,
 }
 
 impl TableMetrics {
@@ -69,6 +72,7 @@ impl TableMetrics {
             syncs: get(&self.syncs),
             sync_time: Duration::from_nanos(get(&self.sync_nanos)),
             journals: get(&self.journals),
+            short: get(&self.short) != 0,
         }
     }
 }

@@ -15,7 +15,9 @@
 //! 4. The thread that applies never writes to fjall: fjall makes writers sleep. It waits for the flusher only when
 //!    memory is full, which bounds memory.
 //! 5. Nothing runs while nothing is dirty.
-//! 6. After a fault every fallible call returns it, and nothing is written any more.
+//! 6. Nothing is handed to fjall without room for it on the disk: it does not recover from a full one. Until there is
+//!    room, rows stay in memory, and when that is full, owners wait.
+//! 7. After a fault every fallible call returns it, and nothing is written any more.
 
 mod cell;
 mod counts;
@@ -28,6 +30,7 @@ mod metrics;
 mod options;
 mod overlay;
 mod restore;
+mod room;
 mod rows;
 mod snapshot;
 mod state;

@@ -87,7 +87,11 @@ impl Overlay {
             Entry::Occupied(mut entry) => {
                 self.bytes -= ROW_BYTES + entry.key().heap_bytes() + entry.get().bytes();
                 let fresh = matches!(entry.get(), Slot::Fresh(_));
-                entry.insert(if fresh { Slot::Fresh(value) } else { Slot::Value(value) });
+                entry.insert(if fresh {
+                    Slot::Fresh(value)
+                } else {
+                    Slot::Value(value)
+                });
             }
         }
     }
@@ -135,7 +139,10 @@ mod tests {
         overlay.put(key(1), vec![2; 100]);
         assert!(overlay.bytes() > 100);
         overlay.remove(key(1));
-        assert_eq!((overlay.len(), overlay.bytes(), overlay.elided()), (0, 0, 1));
+        assert_eq!(
+            (overlay.len(), overlay.bytes(), overlay.elided()),
+            (0, 0, 1)
+        );
     }
 
     #[test]

@@ -34,6 +34,9 @@ pub(crate) struct Position {
 /// How long the flusher leaves an owner to finish its batch.
 const OPEN_PAUSE: Duration = Duration::from_millis(10);
 
+/// How often it is looked whether the disk has room again.
+const HOLD_PAUSE: Duration = Duration::from_millis(500);
+
 /// What the owner of a group's tables and the flusher share, behind one mutex.
 ///
 /// # Invariants
@@ -68,6 +71,10 @@ pub(crate) struct State {
     pub(crate) sync_wanted: u64,
     /// Sync at once, up to this commit: somebody waits.
     pub(crate) sync_urgent: u64,
+    /// Whether what is in flight waits for room on the disk: then the flusher is not at it.
+    pub(crate) held: bool,
+    /// How often it was found that there is none.
+    pub(crate) holds: u64,
     /// Why nothing goes any more.
     pub(crate) fault: Option<Fault>,
     /// Where rows go.
@@ -94,6 +101,8 @@ impl State {
             freeze_wanted: 0,
             sync_wanted: 0,
             sync_urgent: 0,
+            held: false,
+            holds: 0,
             fault: None,
             keyspace,
             reported: 0,
@@ -135,6 +144,10 @@ impl State {
 
     /// When the flusher should look again at this group by itself.
     pub(crate) fn look_again_at(&self, now: Instant, options: &TableOptions) -> Option<Instant> {
+        if self.in_flight.is_some() {
+            // Without a hold the owner has frozen just now, and has said so.
+            return self.held.then(|| now + HOLD_PAUSE);
+        }
         let freeze = self.freeze_at(now, options)?;
         // In the middle of a batch nothing can be frozen. The owner does it at its commit, unless it came too early.
         let soonest = if self.open { now + OPEN_PAUSE } else { now };
@@ -145,7 +158,11 @@ impl State {
     fn freeze_at(&self, now: Instant, options: &TableOptions) -> Option<Instant> {
         let since = self.dirty_since?;
         let wanted = self.freeze_wanted > self.frozen.seq;
-        Some(if wanted { now } else { since + options.flush_age })
+        Some(if wanted {
+            now
+        } else {
+            since + options.flush_age
+        })
     }
 
     fn freeze(&mut self) {
@@ -162,12 +179,19 @@ impl State {
         self.in_flight = Some(Arc::new(Frozen { rows, keyspace, at }));
     }
 
+    /// There is no room for the rows in flight: they stay there.
+    pub(crate) fn hold(&mut self) {
+        self.held = true;
+        self.holds += 1;
+    }
+
     /// The rows in flight are in fjall.
     pub(crate) fn wrote(&mut self, now: Instant) {
         let Some(frozen) = self.in_flight.take() else {
             return;
         };
         assert_eq!(frozen.at, self.frozen, "only what is in flight is written");
+        self.held = false;
         self.written = frozen.at;
         self.unsynced_since.get_or_insert(now);
     }
@@ -190,7 +214,11 @@ impl State {
     pub(crate) fn sync_at(&self, now: Instant, options: &TableOptions) -> Option<Instant> {
         let since = self.unsynced_since?;
         let wanted = self.sync_wanted > self.synced.seq && self.written.seq >= self.sync_wanted;
-        Some(if wanted { now } else { since + options.sync_age })
+        Some(if wanted {
+            now
+        } else {
+            since + options.sync_age
+        })
     }
 
     /// Whether somebody waits for a sync that can be made now.
@@ -200,7 +228,10 @@ impl State {
 
     /// Bytes in memory.
     pub(crate) fn bytes(&self) -> usize {
-        let in_flight = self.in_flight.as_ref().map_or(0, |frozen| frozen.rows.bytes());
+        let in_flight = self
+            .in_flight
+            .as_ref()
+            .map_or(0, |frozen| frozen.rows.bytes());
         self.active.bytes() + in_flight
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -14,6 +15,7 @@ use millrace_model::{Fault, GroupId};
 use crate::log::SegmentId;
 use crate::tables::fjall_fault::fault;
 use crate::tables::flusher::{Desk, Flusher};
+use crate::tables::room::Room;
 use crate::tables::{GroupTables, TableMetrics, TableOptions, rows};
 
 /// The tables of a node: one fjall database and one thread that writes to it. They close when this and the tables of
@@ -51,8 +53,10 @@ impl TableStore {
         sync_parent(dir)?;
         let new = db.keyspace_count() == 0;
         // What was found may be in the system's cache alone; from here on it counts as flushed.
-        db.persist(PersistMode::SyncAll).map_err(fault("sync tables"))?;
-        let inner = Arc::new(StoreInner::start(db, options)?);
+        db.persist(PersistMode::SyncAll)
+            .map_err(fault("sync tables"))?;
+        let room = Room::open(dir, options.reserve_bytes)?;
+        let inner = Arc::new(StoreInner::start(db, room, options)?);
         Ok(Self { inner, new })
     }
 
@@ -68,6 +72,12 @@ impl TableStore {
     /// Already open; the disk refused; an unreadable row; rows of a restore that never ended and nothing else.
     pub fn group(&self, group: GroupId) -> Result<GroupTables, Fault> {
         GroupTables::open(Arc::clone(&self.inner), group)
+    }
+
+    /// Whether the disk is so full that tables live on their reserve: refuse what adds payload (507 `storage_full`),
+    /// so that receives and acks can go on. As of the last flush; ends by itself at a flush that finds room.
+    pub fn is_short(&self) -> bool {
+        self.inner.metrics.short.load(Relaxed) != 0
     }
 
     /// What was counted.
@@ -102,7 +112,7 @@ fn sync_parent(dir: &Path) -> Result<(), Fault> {
 }
 
 impl StoreInner {
-    fn start(db: Database, options: TableOptions) -> Result<Self, Fault> {
+    fn start(db: Database, room: Room, options: TableOptions) -> Result<Self, Fault> {
         let desk = Arc::new(Desk::new());
         let metrics = Arc::new(TableMetrics::default());
         let flusher = Flusher {
@@ -110,6 +120,7 @@ impl StoreInner {
             desk: Arc::clone(&desk),
             options: options.clone(),
             metrics: Arc::clone(&metrics),
+            room,
             synced_at: Instant::now(),
         };
         let flusher = std::thread::Builder::new()
@@ -169,12 +180,16 @@ impl StoreInner {
         let memtable = self.options.memtable_bytes;
         let options = || KeyspaceCreateOptions::default().max_memtable_size(memtable);
         let name = rows::keyspace_name(group, generation);
-        self.db.keyspace(&name, options).map_err(fault("open a keyspace"))
+        self.db
+            .keyspace(&name, options)
+            .map_err(fault("open a keyspace"))
     }
 
     /// Deletes a keyspace; its files go with its last handle.
     pub(crate) fn delete(&self, keyspace: Keyspace) -> Result<(), Fault> {
-        self.db.delete_keyspace(keyspace).map_err(fault("delete a keyspace"))
+        self.db
+            .delete_keyspace(keyspace)
+            .map_err(fault("delete a keyspace"))
     }
 
     fn create(&self, group: GroupId, keyspace: Keyspace) -> Result<Loaded, Fault> {
@@ -200,7 +215,10 @@ pub(crate) struct Loaded {
 }
 
 fn read_applied(keyspace: &Keyspace) -> Result<Option<u64>, Fault> {
-    let Some(value) = keyspace.get(rows::APPLIED).map_err(fault("read a position"))? else {
+    let Some(value) = keyspace
+        .get(rows::APPLIED)
+        .map_err(fault("read a position"))?
+    else {
         return Ok(None);
     };
     let bad = || Fault::new("read a position", "it is not 8 bytes long");
@@ -213,7 +231,9 @@ fn read_counts(keyspace: &Keyspace) -> Result<BTreeMap<SegmentId, u64>, Fault> {
         let segment = key.get(rows::COUNTS.len()..).and_then(rows::read_number);
         let count = segment.zip(rows::read_number(&value));
         let bad = || Fault::new("read reference counts", "a row has a wrong length");
-        count.map(|(segment, count)| (SegmentId(segment), count)).ok_or_else(bad)
+        count
+            .map(|(segment, count)| (SegmentId(segment), count))
+            .ok_or_else(bad)
     };
     keyspace.prefix(rows::COUNTS).map(read).collect()
 }

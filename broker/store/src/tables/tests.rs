@@ -40,7 +40,10 @@ impl Segments for Hundreds {
     }
 
     fn flushed(&self, group: GroupId, applied: u64, live: &BTreeSet<SegmentId>) {
-        self.told.lock().unwrap().insert(group, (applied, live.clone()));
+        self.told
+            .lock()
+            .unwrap()
+            .insert(group, (applied, live.clone()));
     }
 }
 
@@ -51,6 +54,7 @@ pub(super) fn lazy() -> TableOptions {
         flush_age: hour,
         sync_age: hour,
         sync_pause: Duration::ZERO,
+        reserve_bytes: 0,
         ..TableOptions::new(Arc::new(Hundreds::default()))
     }
 }

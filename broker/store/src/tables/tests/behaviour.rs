@@ -71,7 +71,10 @@ fn rows_of_a_short_life_are_never_written() {
     let counted = store.metrics().read();
     // The one row is the position.
     assert_eq!((counted.rows_written, counted.rows_elided), (1, 1_000));
-    assert_eq!((counted.flushes, counted.syncs, counted.overlay_bytes), (1, 1, 0));
+    assert_eq!(
+        (counted.flushes, counted.syncs, counted.overlay_bytes),
+        (1, 1, 0)
+    );
     assert_eq!(all(&tables), []);
 }
 
@@ -101,7 +104,9 @@ fn scans_merge_memory_with_what_is_stored() {
     tables.commit(1);
     tables.flush().unwrap();
     (0..20).step_by(3).for_each(|n| tables.remove(&key(n)));
-    (0..20).step_by(5).for_each(|n| tables.put(&key(n), vec![1]));
+    (0..20)
+        .step_by(5)
+        .for_each(|n| tables.put(&key(n), vec![1]));
     (20..23).for_each(|n| tables.insert(&key(n), vec![2]));
     let expected: Vec<_> = (0..23_u8)
         .filter(|n| n % 5 == 0 || *n >= 20 || n % 3 != 0)
@@ -166,7 +171,13 @@ fn age_alone_flushes_and_syncs_and_then_nothing_runs() {
 fn an_open_batch_delays_a_flush_by_age_and_does_not_prevent_it() {
     let dir = tempfile::tempdir().unwrap();
     let age = Duration::from_millis(30);
-    let (store, mut tables) = open(dir.path(), TableOptions { flush_age: age, ..lazy() });
+    let (store, mut tables) = open(
+        dir.path(),
+        TableOptions {
+            flush_age: age,
+            ..lazy()
+        },
+    );
     tables.put(b"a", vec![1]);
     tables.commit(1);
     tables.put(b"a", vec![2]);
@@ -199,13 +210,19 @@ fn full_memory_makes_the_owner_wait_for_the_flusher() {
 fn references_are_counted_by_segment_and_survive() {
     let dir = tempfile::tempdir().unwrap();
     let log = Arc::new(Hundreds::default());
-    let options = || TableOptions { segments: log.clone(), ..lazy() };
+    let options = || TableOptions {
+        segments: log.clone(),
+        ..lazy()
+    };
     let (store, mut tables) = open(dir.path(), options());
     tables.retain(150, 3);
     tables.retain(199, 1);
     tables.retain(310, 1);
     tables.commit(310);
-    assert_eq!(tables.references(), BTreeMap::from([(SegmentId(1), 4), (SegmentId(3), 1)]));
+    assert_eq!(
+        tables.references(),
+        BTreeMap::from([(SegmentId(1), 4), (SegmentId(3), 1)])
+    );
     tables.flush().unwrap();
     assert_eq!(log.told(GROUP), (310, vec![1, 3]));
     tables.release(150, 3);
@@ -213,11 +230,17 @@ fn references_are_counted_by_segment_and_survive() {
     tables.commit(320);
     // The synced state still refers to segment 1, and after a crash the present one is gone.
     assert_eq!(tables.references(), BTreeMap::from([(SegmentId(3), 1)]));
-    assert_eq!(tables.live_segments_flushed(), BTreeSet::from([SegmentId(1), SegmentId(3)]));
+    assert_eq!(
+        tables.live_segments_flushed(),
+        BTreeSet::from([SegmentId(1), SegmentId(3)])
+    );
     drop((store, tables));
 
     let (store, mut tables) = open(dir.path(), options());
-    assert_eq!(tables.references(), BTreeMap::from([(SegmentId(1), 4), (SegmentId(3), 1)]));
+    assert_eq!(
+        tables.references(),
+        BTreeMap::from([(SegmentId(1), 4), (SegmentId(3), 1)])
+    );
     tables.release(150, 4);
     tables.commit(320);
     tables.flush().unwrap();
@@ -230,7 +253,10 @@ fn references_are_counted_by_segment_and_survive() {
 #[test]
 fn a_request_syncs_soon_and_log_bytes_are_one() {
     let dir = tempfile::tempdir().unwrap();
-    let options = TableOptions { sync_log_bytes: 1_000, ..lazy() };
+    let options = TableOptions {
+        sync_log_bytes: 1_000,
+        ..lazy()
+    };
     let (_store, mut tables) = open(dir.path(), options);
     tables.put(b"a", vec![1]);
     tables.commit(1);
@@ -259,7 +285,10 @@ fn groups_are_apart_and_have_one_owner() {
     let one = store.group(GROUP).unwrap();
     assert_eq!(one.get(b"a").unwrap().unwrap(), [1]);
     assert_eq!((one.applied(), two.applied()), (1, 9));
-    assert!(TableStore::open(dir.path().join("tables"), lazy()).is_err(), "in use");
+    assert!(
+        TableStore::open(dir.path().join("tables"), lazy()).is_err(),
+        "in use"
+    );
 }
 
 #[test]
@@ -283,7 +312,9 @@ fn a_snapshot_is_one_commit_and_restores_elsewhere() {
     other.put(b"junk", vec![1]);
     other.retain(20, 1);
     other.commit(1);
-    other.restore(150, rows.into_iter().map(Ok), &[(150, 3)]).unwrap();
+    other
+        .restore(150, rows.into_iter().map(Ok), &[(150, 3)])
+        .unwrap();
     let check = |other: &GroupTables| {
         assert_eq!(all(other).len(), 100);
         assert_eq!(other.system("members").unwrap().unwrap(), [9]);
@@ -294,7 +325,11 @@ fn a_snapshot_is_one_commit_and_restores_elsewhere() {
     drop((other_store, other));
     let (other_store, mut other) = open(elsewhere.path(), lazy());
     check(&other);
-    assert_eq!(other_store.inner.db.keyspace_count(), 1, "the old rows are gone");
+    assert_eq!(
+        other_store.inner.db.keyspace_count(),
+        1,
+        "the old rows are gone"
+    );
     other.put(b"more", vec![1]);
     other.commit(151);
     other.flush().unwrap();
@@ -318,7 +353,11 @@ fn a_restore_that_fails_changes_nothing() {
         tables.health().unwrap();
         assert_eq!(all(&tables), [(b"a".to_vec(), vec![1])]);
     }
-    assert!(tables.restore(9, vec![row(b"a")], &[(1_000_000, 1)]).is_err());
+    assert!(
+        tables
+            .restore(9, vec![row(b"a")], &[(1_000_000, 1)])
+            .is_err()
+    );
     tables.restore(4, vec![row(b"b")], &[]).unwrap();
     assert_eq!((tables.applied(), all(&tables).len()), (4, 1));
     drop((store, tables));

@@ -1,7 +1,9 @@
 //! What tables do when the disk does not.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::PathBuf;
+use std::process::Command;
 
 use super::*;
 
@@ -13,7 +15,9 @@ fn sorted_files(dir: &Path) -> Vec<PathBuf> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.parent().unwrap().ends_with("tables") && path.file_name().unwrap() != "lock" {
+            } else if path.parent().unwrap().ends_with("tables")
+                && path.file_name().unwrap() != "lock"
+            {
                 found.push(path);
             }
         }
@@ -59,7 +63,10 @@ fn damaged_rows_are_a_fault_that_stays() {
 #[test]
 fn a_disk_that_refuses_writes_is_a_fault_for_the_owner() {
     let dir = tempfile::tempdir().unwrap();
-    let options = TableOptions { memtable_bytes: 64 << 10, ..lazy() };
+    let options = TableOptions {
+        memtable_bytes: 64 << 10,
+        ..lazy()
+    };
     let (_store, mut tables) = open(dir.path(), options);
     fill(&mut tables, 100, 0);
     tables.flush().unwrap();
@@ -77,7 +84,10 @@ fn a_disk_that_refuses_writes_is_a_fault_for_the_owner() {
         }
     }
     let fault = failed.expect("a flush fails").to_string();
-    assert!(fault.contains("Poisoned") || fault.contains("rows"), "{fault}");
+    assert!(
+        fault.contains("Poisoned") || fault.contains("rows"),
+        "{fault}"
+    );
     assert!(tables.health().is_err());
     assert!(tables.get(b"m").is_err());
     assert!(tables.scan(b"m", b"n", 1).is_err());
@@ -88,6 +98,86 @@ fn a_disk_that_refuses_writes_is_a_fault_for_the_owner() {
     tables.commit(1_000_000);
     tables.put(b"m", vec![0; 64 << 20]);
     tables.commit(1_000_001);
+}
+
+/// A small file system, unmounted when dropped. Needs root, as the tests of the whole broker do.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount(size: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut mount = Command::new("mount");
+        mount
+            .args(["-t", "tmpfs", "-o", size, "tmpfs"])
+            .arg(dir.path());
+        assert!(mount.status().unwrap().success(), "mounting needs root");
+        Self(dir)
+    }
+
+    /// Fills the disk to its last page.
+    fn fill(&self) -> PathBuf {
+        let path = self.0.path().join("ballast");
+        let mut file = fs::File::create(&path).unwrap();
+        while file.write_all(&[0; 4096]).is_ok() {}
+        path
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        Command::new("umount")
+            .arg("-l")
+            .arg(self.0.path())
+            .status()
+            .ok();
+    }
+}
+
+#[test]
+fn a_full_disk_holds_rows_in_memory_until_there_is_room() {
+    let disk = SmallDisk::mount("size=300m");
+    let options = || TableOptions {
+        reserve_bytes: 32 << 20,
+        ..lazy()
+    };
+    let (store, mut tables) = open(disk.0.path(), options());
+    fill(&mut tables, 1_000, 0);
+    tables.flush().unwrap();
+    assert!(!store.is_short());
+    let ballast = disk.fill();
+    // The reserve carries small flushes on.
+    fill(&mut tables, 1_000, 1_000);
+    tables.flush().unwrap();
+    assert!(store.is_short());
+    let mut flushed = tables.flushed();
+    assert_eq!(flushed, 2_000);
+    // When it is used up, rows stay in memory, readable, and nothing has failed.
+    let mut rounds = 2;
+    while tables.flush().is_ok() {
+        flushed = tables.flushed();
+        fill(&mut tables, 10_000, 10_000 * rounds);
+        disk.fill();
+        rounds += 1;
+        assert!(rounds < 50, "the disk is never full");
+    }
+    tables.health().unwrap();
+    assert_eq!(tables.flushed(), flushed);
+    assert!(tables.applied() > flushed);
+    let last = 10_000 * rounds - 1;
+    assert!(
+        tables
+            .get(&[b"m", &last.to_be_bytes()[..]].concat())
+            .unwrap()
+            .is_some()
+    );
+    // It heals by itself, and the reserve fills up again.
+    fs::remove_file(ballast).unwrap();
+    tables.flush().unwrap();
+    assert_eq!(tables.flushed(), tables.applied());
+    assert!(!store.is_short());
+    let rows = all(&tables).len();
+    drop((store, tables));
+    assert_eq!(all(&open(disk.0.path(), options()).1).len(), rows);
 }
 
 #[test]

@@ -49,7 +49,11 @@ struct World {
 
 fn key(n: u8) -> Vec<u8> {
     // Short keys and such as do not fit a head of 24 bytes.
-    if n % 2 == 0 { vec![b'm', n] } else { [&[b'm'; 24][..], &[n]].concat() }
+    if n.is_multiple_of(2) {
+        vec![b'm', n]
+    } else {
+        [&[b'm'; 24][..], &[n]].concat()
+    }
 }
 
 fn restless() -> TableOptions {
@@ -67,22 +71,31 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         let open = Some(open(dir.path(), restless()));
         let (now, commits) = (Model::default(), vec![Model::default()]);
-        Self { dir, open, now, commits }
+        Self {
+            dir,
+            open,
+            now,
+            commits,
+        }
     }
 
     fn tables(&mut self) -> &mut GroupTables {
         &mut self.open.as_mut().unwrap().1
     }
 
-    fn step(&mut self, step: Step) {
-        match step {
-            Step::Put(n, value) => self.put(key(n), vec![value; usize::from(value)]),
+    fn step(&mut self, step: &Step) {
+        match *step {
+            Step::Put(n, value) => self.put(&key(n), vec![value; usize::from(value)]),
             Step::Remove(n) => {
                 self.now.rows.remove(&key(n));
                 self.tables().remove(&key(n));
             }
             Step::Retain(segment) => {
-                *self.now.references.entry(SegmentId(segment.into())).or_default() += 1;
+                *self
+                    .now
+                    .references
+                    .entry(SegmentId(segment.into()))
+                    .or_default() += 1;
                 self.tables().retain(u64::from(segment) * 100 + 7, 1);
             }
             Step::Release(segment) => self.release(SegmentId(segment.into())),
@@ -99,13 +112,13 @@ impl World {
         }
     }
 
-    fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
-        match self.now.rows.insert(key.clone(), value.clone()) {
-            None => self.tables().insert(&key, value),
-            Some(_) => self.tables().put(&key, value),
+    fn put(&mut self, key: &[u8], value: Vec<u8>) {
+        match self.now.rows.insert(key.to_vec(), value.clone()) {
+            None => self.tables().insert(key, value),
+            Some(_) => self.tables().put(key, value),
         }
-        let expected = self.now.rows.get(&key).cloned();
-        assert_eq!(self.tables().get(&key).unwrap(), expected);
+        let expected = self.now.rows.get(key).cloned();
+        assert_eq!(self.tables().get(key).unwrap(), expected);
     }
 
     fn release(&mut self, segment: SegmentId) {
@@ -129,8 +142,15 @@ impl World {
     }
 
     fn scan(&mut self, from: &[u8], until: &[u8], limit: usize) {
-        let rows = self.now.rows.iter().filter(|(key, _)| &key[..] >= from && &key[..] < until);
-        let expected: Vec<_> = rows.take(limit).map(|(key, value)| (key.clone(), value.clone())).collect();
+        let rows = self
+            .now
+            .rows
+            .iter()
+            .filter(|(key, _)| &key[..] >= from && &key[..] < until);
+        let expected: Vec<_> = rows
+            .take(limit)
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
         assert_eq!(self.tables().scan(from, until, limit).unwrap(), expected);
     }
 
@@ -144,9 +164,13 @@ impl World {
             applied: tables.applied(),
         };
         // The last flush, or any commit after it, in every part.
-        let expected = self.commits.iter().find(|commit| commit.applied == found.applied);
+        let expected = self
+            .commits
+            .iter()
+            .find(|commit| commit.applied == found.applied);
         assert_eq!(Some(&found), expected);
-        self.commits.retain(|commit| commit.applied == found.applied);
+        self.commits
+            .retain(|commit| commit.applied == found.applied);
         self.now = found;
     }
 }
@@ -156,7 +180,7 @@ proptest! {
     #[test]
     fn tables_behave_like_a_map_and_come_back_at_a_commit(steps in steps()) {
         let mut world = World::new();
-        steps.into_iter().for_each(|step| world.step(step));
+        steps.iter().for_each(|step| world.step(step));
         world.commit();
         let expected: Vec<_> = world.now.rows.clone().into_iter().collect();
         assert_eq!(all(world.tables()), expected);

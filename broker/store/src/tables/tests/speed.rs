@@ -21,7 +21,10 @@ fn print(what: &str, start: Instant, n: u64) {
 fn memory() -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with("VmRSS"));
-    line.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
+    line.unwrap_or_default()
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[test]
@@ -87,7 +90,12 @@ fn a_backlog_its_restart_and_its_drain() {
     let start = Instant::now();
     for i in 0..n {
         if i % 1_024 == 0 {
-            assert!(!tables.scan(&key(1, i), &key(2, 0), 1_024).unwrap().is_empty());
+            assert!(
+                !tables
+                    .scan(&key(1, i), &key(2, 0), 1_024)
+                    .unwrap()
+                    .is_empty()
+            );
         }
         tables.remove(&key(1, i));
         if i % 64 == 0 {
