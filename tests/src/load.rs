@@ -19,9 +19,10 @@ const TOPIC: &str = "crash";
 const QUEUES: [&str; 2] = ["crash-a", "crash-b"];
 const PUBLISHERS: u64 = 4;
 const CONSUMERS_A_QUEUE: usize = 2;
-/// Between two requests of one publisher, so that the consumers keep up.
-const PACE: Duration = Duration::from_millis(3);
-const DATA_BYTES_MAX: usize = 2048;
+/// Between two requests of one publisher: the consumers keep up, and the log stays short enough not to be purged, so that
+/// all of it can be replayed.
+const PACE: Duration = Duration::from_millis(10);
+const DATA_BYTES_MAX: usize = 1024;
 const BATCH_EVENTS_MAX: u64 = 16;
 const DRAIN_SECONDS_MAX: u64 = 120;
 
