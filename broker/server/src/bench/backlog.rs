@@ -1,31 +1,27 @@
 //! A large backlog: what it costs to hold, to come back with, and to drain.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Result;
 
 use super::args::BenchArgs;
-use super::drain::Drain;
 use super::measure::Meter;
-use super::receive::{drain, fill};
+use super::receive::{drain, fill, fill_load};
 use super::report::{Report, mib, per};
 use super::stage::Stage;
 use super::tally::Tally;
 use super::target::Target;
-use crate::cli::progress;
 
-/// Entries of the small backlog that the large one is compared with.
+/// Entries of each small backlog that the large one is compared with.
 const SMALL_ENTRIES: u64 = 1000;
-/// The small backlog is filled and drained again until so much time went into draining: one round is too short to measure.
-const SMALL_TIME: Duration = Duration::from_secs(1);
-/// Most rounds of that.
-const SMALL_ROUNDS_MAX: u32 = 200;
+/// Queues with such a backlog, drained one after the other: a single one is gone before a rate shows.
+const SMALL_QUEUES: usize = 100;
 
-/// Drains a small backlog many times, fills a large one, crashes and restarts the broker if it is our own, and drains it.
+/// Drains small backlogs, fills a large one, crashes and restarts the broker if it is our own, and drains it.
 pub(super) async fn run(args: &BenchArgs, target: &mut Target) -> Result<Report> {
-    let stage = target.stage(args, 1, args.plugin.is_some()).await?;
     let mut before = Tally::new()?;
-    let small_rate = drain_small(args, target, &stage, &mut before).await?;
+    let small_rate = drain_small(args, target, &mut before).await?;
+    let stage = target.stage(args, 1, args.plugin.is_some()).await?;
 
     let began = Instant::now();
     let filled = fill(args, target, &stage, args.entries()).await?;
@@ -49,31 +45,21 @@ pub(super) async fn run(args: &BenchArgs, target: &mut Target) -> Result<Report>
     Ok(report)
 }
 
-/// The rate of draining a small backlog, over many rounds.
-async fn drain_small(
-    args: &BenchArgs,
-    target: &Target,
-    stage: &Stage,
-    sum: &mut Tally,
-) -> Result<f64> {
-    let drain = Drain {
-        progress: progress(0, "events", "draining a small backlog"),
-        ..drain(args, target, stage, 0)
-    };
-    let mut time = Duration::ZERO;
-    let mut events = 0;
-    for _ in 0..SMALL_ROUNDS_MAX {
-        let filled = fill(args, target, stage, SMALL_ENTRIES).await?;
-        let (tally, elapsed) = drain.run(filled.events).await?;
-        sum.errors += filled.errors + tally.errors;
-        events += tally.events;
-        time += elapsed;
-        if time >= SMALL_TIME {
-            break;
-        }
+/// The rate of draining small backlogs.
+async fn drain_small(args: &BenchArgs, target: &mut Target, sum: &mut Tally) -> Result<f64> {
+    let stage = target.stage(args, SMALL_QUEUES, false).await?;
+    let mut entries = SMALL_ENTRIES;
+    for path in stage.queue_paths() {
+        let load = fill_load(args, target, &format!("{path}/messages"));
+        let requests = SMALL_ENTRIES.div_ceil(load.events_per_request);
+        entries = requests * load.events_per_request;
+        sum.add(&load.send(requests, |_| ()).await?)?;
     }
+    let drain = drain(args, target, &stage, entries * SMALL_QUEUES as u64);
+    let (tally, elapsed) = drain.run(entries).await?;
     drain.progress.finish_and_clear();
-    Ok(per(events, time.as_secs_f64()))
+    sum.add(&tally)?;
+    Ok(per(tally.events, elapsed.as_secs_f64()))
 }
 
 async fn drain_large(

@@ -1,4 +1,4 @@
-//! Receiving and acknowledging a known number of waiting entries.
+//! Receiving and acknowledging a known number of waiting entries, from one queue or from one after the other.
 
 use std::io;
 use std::sync::Arc;
@@ -18,11 +18,12 @@ const EMPTY_PAUSE: Duration = Duration::from_millis(1);
 /// Empty answers in a row after which a connection believes that the rest is lost.
 const EMPTY_MAX: u32 = 2000;
 
-/// How to drain a queue.
+/// How to drain queues.
 #[derive(Debug, Clone)]
 pub(super) struct Drain {
     pub(super) authority: String,
-    pub(super) queue_path: String,
+    /// Drained in this order.
+    pub(super) queue_paths: Vec<String>,
     pub(super) connections: usize,
     /// Most events of one receive.
     pub(super) max: usize,
@@ -32,13 +33,18 @@ pub(super) struct Drain {
 }
 
 impl Drain {
-    /// Receives and acknowledges so many entries, over all connections at once; gives how long that took, connecting not
-    /// counted. Latencies are from asking to the confirmed ack.
+    /// Receives and acknowledges so many entries of each queue, over all connections at once; gives how long that took,
+    /// connecting not counted. Latencies are from asking to the confirmed ack.
     ///
     /// # Errors
     /// When nobody listens.
     pub(super) async fn run(&self, entries: u64) -> Result<(Tally, Duration)> {
-        let left = Arc::new(AtomicI64::new(i64::try_from(entries)?));
+        let entries = i64::try_from(entries)?;
+        let left: Arc<[AtomicI64]> = self
+            .queue_paths
+            .iter()
+            .map(|_| AtomicI64::new(entries))
+            .collect();
         let mut wires = Vec::new();
         for _ in 0..self.connections {
             wires.push(Wire::connect(&self.authority).await?);
@@ -50,35 +56,41 @@ impl Drain {
         }
         let mut tally = Tally::sum(tasks).await?;
         let elapsed = began.elapsed();
-        let missing = left.load(Ordering::Relaxed);
+        let missing: i64 = left.iter().map(|left| left.load(Ordering::Relaxed)).sum();
         if missing > 0 && self.until.is_none() {
-            tally.error(|| format!("{missing} of {entries} entries were not delivered"));
+            tally.error(|| format!("{missing} entries were not delivered"));
         }
         Ok((tally, elapsed))
     }
 
-    async fn consume(self, mut wire: Wire, left: Arc<AtomicI64>) -> Result<Tally> {
+    async fn consume(self, mut wire: Wire, left: Arc<[AtomicI64]>) -> Result<Tally> {
         let mut tally = Tally::new()?;
-        if let Err(error) = self.consume_counted(&mut wire, &left, &mut tally).await {
-            tally.error(|| error.to_string());
+        for (queue_path, left) in self.queue_paths.iter().zip(left.iter()) {
+            let consumer = Consumer::new(&self.authority, queue_path, self.max, 0);
+            if let Err(error) = self
+                .consume_one(&mut wire, consumer, left, &mut tally)
+                .await
+            {
+                tally.error(|| error.to_string());
+                break;
+            }
         }
         Ok(tally)
     }
 
     /// Each connection claims entries before it asks for them, so that none asks an empty queue at the end: that would
     /// make a short drain look slower than a long one.
-    async fn consume_counted(
+    async fn consume_one(
         &self,
         wire: &mut Wire,
+        mut consumer: Consumer,
         left: &AtomicI64,
         tally: &mut Tally,
     ) -> io::Result<()> {
-        let mut consumer = Consumer::new(&self.authority, &self.queue_path, self.max, 0);
         let max = i64::try_from(self.max).unwrap_or(i64::MAX);
         let mut empty = 0;
         while self.until.is_none_or(|until| Instant::now() < until) && empty < EMPTY_MAX {
-            let before = left.fetch_sub(max, Ordering::Relaxed);
-            if before <= 0 {
+            if left.fetch_sub(max, Ordering::Relaxed) <= 0 {
                 left.fetch_add(max, Ordering::Relaxed);
                 return Ok(());
             }

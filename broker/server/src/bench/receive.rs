@@ -42,11 +42,11 @@ pub(super) async fn run(args: &BenchArgs, target: &mut Target) -> Result<Report>
     Ok(report)
 }
 
-/// The drain of a stage's first queue, as the arguments describe it.
+/// The drain of a stage's queues, as the arguments describe it; `entries` are those of all queues.
 pub(super) fn drain(args: &BenchArgs, target: &Target, stage: &Stage, entries: u64) -> Drain {
     Drain {
         authority: target.authority(),
-        queue_path: stage.queue_paths().swap_remove(0),
+        queue_paths: stage.queue_paths(),
         connections: args.connections(),
         max: args.max(),
         until: None,
@@ -61,22 +61,24 @@ pub(super) async fn fill(
     stage: &Stage,
     entries: u64,
 ) -> Result<Tally> {
+    let bar = progress(entries, "events", "filling");
+    let moved = bar.clone();
+    let load = fill_load(args, target, &stage.publish_path());
+    let requests = entries.div_ceil(load.events_per_request);
+    let tally = load.send(requests, move |events| moved.inc(events)).await?;
+    bar.finish_and_clear();
+    Ok(tally)
+}
+
+/// The load that fills what takes events at this path.
+pub(super) fn fill_load(args: &BenchArgs, target: &Target, path: &str) -> Load {
     let batch = FILL_BATCH.min(FILL_BYTES_MAX / (args.bytes() + 256)).max(1);
     let authority = target.authority();
-    let load = Load {
-        request: Request::publish(&authority, &stage.publish_path(), batch, args.bytes()),
+    Load {
+        request: Request::publish(&authority, path, batch, args.bytes()),
         authority,
         events_per_request: batch as u64,
         connections: args.connections().min(FILL_CONNECTIONS),
         rate: None,
-    };
-    let bar = progress(entries, "events", "filling");
-    let moved = bar.clone();
-    let tally = load
-        .send(entries.div_ceil(batch as u64), move |events| {
-            moved.inc(events);
-        })
-        .await?;
-    bar.finish_and_clear();
-    Ok(tally)
+    }
 }
