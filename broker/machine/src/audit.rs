@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 
 use millrace_model::digest::{Digest, Digester};
-use millrace_model::{Fault, GroupId, QueueId, SubscriptionId, Tables};
+use millrace_model::{Fault, QueueId, SubscriptionId, Tables};
 
-use crate::catalog::Catalog;
 use crate::keys;
 use crate::machine::Machine;
 use crate::queue::Settings;
@@ -107,17 +106,5 @@ impl<T: Tables> Machine<T> {
             }
             Ok(())
         })
-    }
-
-    /// The topology is what the rows say.
-    fn audit_catalog(&self, violations: &mut Vec<String>) -> Result<(), Fault> {
-        if self.group != GroupId::META {
-            return Ok(());
-        }
-        let rows = Catalog::open(&self.tables, self.state.revision)?;
-        if rows.topology() != self.topology() {
-            violations.push("the topology is not what the rows say".to_owned());
-        }
-        Ok(())
     }
 }

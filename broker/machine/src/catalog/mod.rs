@@ -1,5 +1,6 @@
 //! The catalog (group 0): topics, subscriptions, queues and plugin versions.
 
+mod audit;
 mod news;
 mod open;
 mod plugin;

@@ -169,7 +169,7 @@ fn check_chain(
     if targets.is_empty() {
         return Ok(());
     }
-    let graph = Graph::new(topology, topic, name);
+    let graph = Graph::new(topology, Some((topic, name)));
     let mut onward = 0;
     for target in targets {
         let lengths = graph.lengths(&graph.next, target);
@@ -185,6 +185,21 @@ fn check_chain(
     Ok(())
 }
 
+/// Topics that begin a chain that is too long. A cycle would be one without an end; it is cut off.
+pub(super) fn audit_chains(topology: &Topology) -> Vec<String> {
+    let graph = Graph::new(topology, None);
+    let mut reached: Vec<&Name> = topology.topics.keys().collect();
+    for _ in 0..=limit::TOPIC_HOPS_MAX {
+        let onward = reached.iter().filter_map(|topic| graph.next.get(topic));
+        let mut onward: Vec<_> = onward.flatten().copied().collect();
+        onward.sort_unstable();
+        onward.dedup();
+        reached = onward;
+    }
+    let text = |topic: &Name| format!("topic {topic} ends a chain that is too long");
+    reached.into_iter().map(text).collect()
+}
+
 type Edges<'a> = BTreeMap<&'a Name, Vec<&'a Name>>;
 
 /// Which topics lead to which. Without cycles, and of short chains: so the catalog was kept.
@@ -194,12 +209,12 @@ struct Graph<'a> {
 }
 
 impl<'a> Graph<'a> {
-    /// The graph of all subscriptions but one.
-    fn new(topology: &'a Topology, topic: &Name, but: &Name) -> Self {
+    /// The graph of all subscriptions but one, named by topic and name.
+    fn new(topology: &'a Topology, but: Option<(&Name, &Name)>) -> Self {
         let (mut next, mut previous) = (Edges::new(), Edges::new());
         for (from, route) in &topology.topics {
             for subscription in route.subscriptions.values() {
-                if from == topic && subscription.name == *but {
+                if but == Some((from, &subscription.name)) {
                     continue;
                 }
                 for (_, to) in subscription.subscription.config.to.iter() {

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
 
 mod backlog;
+mod catalog;
+mod damage;
 mod naive;
 mod properties;
 mod script;

@@ -1,6 +1,9 @@
 //! The rules once more, as simply as they can be told: lists that are searched from end to end. What the
 //! machine does is compared with this.
 
+mod look;
+mod queue;
+
 use std::collections::BTreeMap;
 
 use millrace_model::command::{
@@ -8,41 +11,13 @@ use millrace_model::command::{
     Settle, Unpark,
 };
 use millrace_model::outcome::{Accepted, Lease, Settled, Unparked};
-use millrace_model::query::{EntryState, ParkedEvent, Peeked};
-use millrace_model::queue::QueueCounters;
+use millrace_model::query::ParkedEvent;
 use millrace_model::{
-    Command, Outcome, PayloadRef, QueueConfig, QueueId, Receipt, Refusal, Revision, SubscriptionId,
-    Timestamp, TopicId, limit,
+    Command, Outcome, PayloadRef, QueueId, Receipt, Refusal, Revision, SubscriptionId, Timestamp,
+    TopicId, limit,
 };
 
-#[derive(Clone, Debug)]
-enum State {
-    Ready,
-    Delayed(Timestamp),
-    Leased { nonce: u64, until: Timestamp },
-}
-
-#[derive(Clone, Debug)]
-struct Entry {
-    sequence: u64,
-    payload: PayloadRef,
-    enqueued_at: Timestamp,
-    receive_count: u32,
-    first_received_at: Option<Timestamp>,
-    source: Option<(QueueId, String)>,
-    state: State,
-}
-
-#[derive(Clone, Debug)]
-struct Queue {
-    name: String,
-    config: QueueConfig,
-    dead_letter: Option<QueueId>,
-    next: u64,
-    /// Not later than the oldest entry; decides only when a tick looks.
-    oldest: Timestamp,
-    entries: Vec<Entry>,
-}
+use queue::{Queue, State};
 
 #[derive(Clone, Debug)]
 struct Remembered {
@@ -455,185 +430,8 @@ impl Naive {
         }
         Outcome::Unparked(outcome)
     }
-
-    /// Everything that is due, the queue whose work is due first being first. How much work that was is not
-    /// told: it is bounded in the machine alone.
-    fn tick(&mut self) -> Outcome {
-        while let Some((due, id)) = self.first_due()
-            && due <= self.at
-        {
-            self.end_leases(id);
-            let at = self.at;
-            let queue = self.queues.get_mut(&id).unwrap();
-            for entry in &mut queue.entries {
-                if matches!(entry.state, State::Delayed(due) if due <= at) {
-                    entry.state = State::Ready;
-                }
-            }
-            let ms = queue
-                .config
-                .retention_seconds
-                .map_or(u64::MAX, |it| it * 1_000);
-            queue
-                .entries
-                .retain(|entry| entry.enqueued_at.plus_ms(ms) > at);
-            queue.oldest = queue.entries.first().map_or(at, |entry| entry.enqueued_at);
-        }
-        Outcome::Ticked { work: 0 }
-    }
-
-    fn end_leases(&mut self, id: QueueId) {
-        let entries = self.queues[&id].entries.iter();
-        let mut ended: Vec<_> = entries
-            .filter_map(|entry| match entry.state {
-                State::Leased { until, .. } if until <= self.at => Some((until, entry.sequence)),
-                _ => None,
-            })
-            .collect();
-        ended.sort_unstable();
-        for (_, sequence) in ended {
-            self.end_lease(id, sequence, None);
-        }
-    }
-
-    fn first_due(&self) -> Option<(Timestamp, QueueId)> {
-        let queues = self.queues.iter();
-        queues
-            .filter_map(|(id, queue)| Some((queue.due()?, *id)))
-            .min()
-    }
-
-    /// Every queue as a peek shows it.
-    pub(crate) fn peek(&self) -> BTreeMap<QueueId, Vec<Peeked>> {
-        let shown = |queue: &Queue| queue.entries.iter().map(Entry::peek).collect();
-        let queues = self.queues.iter();
-        queues.map(|(id, queue)| (*id, shown(queue))).collect()
-    }
-
-    pub(crate) fn counters(&self, id: QueueId) -> QueueCounters {
-        let entries = &self.queues[&id].entries;
-        let count = |wanted: fn(&State) -> bool| {
-            entries.iter().filter(|entry| wanted(&entry.state)).count() as u64
-        };
-        let mut ready = entries
-            .iter()
-            .filter(|entry| matches!(entry.state, State::Ready));
-        QueueCounters {
-            ready: count(|state| matches!(state, State::Ready)),
-            leased: count(|state| matches!(state, State::Leased { .. })),
-            delayed: count(|state| matches!(state, State::Delayed(_))),
-            rewindable: 0,
-            oldest_ready_age_seconds: ready
-                .next()
-                .map(|entry| self.at.since(entry.enqueued_at) / 1_000),
-            bytes: entries
-                .iter()
-                .map(|entry| u64::from(entry.payload.len))
-                .sum(),
-        }
-    }
-
-    pub(crate) fn parked(&self, id: SubscriptionId) -> Vec<ParkedEvent> {
-        self.parked
-            .get(&id)
-            .map_or(vec![], |(_, events)| events.clone())
-    }
-
-    /// How often each log entry is referred to.
-    pub(crate) fn references(&self) -> BTreeMap<u64, u64> {
-        let entries = self.queues.values().flat_map(|queue| &queue.entries);
-        let entries = entries.map(|entry| entry.payload.index);
-        let parked = self.parked.values().flat_map(|(_, events)| events);
-        let mut references = BTreeMap::new();
-        for index in entries.chain(parked.map(|event| event.payload.index)) {
-            *references.entry(index).or_default() += 1;
-        }
-        references
-    }
 }
 
 fn missing(queue: QueueId) -> Outcome {
     Outcome::Refused(Refusal::QueueNotFound(queue.to_string()))
-}
-
-impl Queue {
-    fn append(
-        &mut self,
-        at: Timestamp,
-        payload: PayloadRef,
-        delay_ms: Option<u64>,
-        source: Option<(QueueId, String)>,
-    ) -> Result<u64, Refusal> {
-        if self.entries.len() as u64 >= self.config.max_entries.unwrap_or(u64::MAX) {
-            return Err(Refusal::QueueFull(self.name.clone()));
-        }
-        let delay_ms = delay_ms.unwrap_or(self.config.delay_seconds * 1_000);
-        Ok(self.append_anyway(at, payload, delay_ms, source))
-    }
-
-    fn append_anyway(
-        &mut self,
-        at: Timestamp,
-        payload: PayloadRef,
-        delay_ms: u64,
-        source: Option<(QueueId, String)>,
-    ) -> u64 {
-        if self.entries.is_empty() {
-            self.oldest = at;
-        }
-        self.next += 1;
-        self.entries.push(Entry {
-            sequence: self.next - 1,
-            payload,
-            enqueued_at: at,
-            receive_count: 0,
-            first_received_at: None,
-            source,
-            state: if delay_ms > 0 {
-                State::Delayed(at.plus_ms(delay_ms))
-            } else {
-                State::Ready
-            },
-        });
-        self.next - 1
-    }
-
-    fn entry(&mut self, sequence: u64) -> &mut Entry {
-        let mut entries = self.entries.iter_mut();
-        entries.find(|entry| entry.sequence == sequence).unwrap()
-    }
-
-    fn due(&self) -> Option<Timestamp> {
-        let ends = self.entries.iter().filter_map(|entry| match entry.state {
-            State::Ready => None,
-            State::Delayed(due) => Some(due),
-            State::Leased { until, .. } => Some(until),
-        });
-        let retention = self
-            .config
-            .retention_seconds
-            .filter(|_| !self.entries.is_empty());
-        ends.chain(retention.map(|it| self.oldest.plus_ms(it * 1_000)))
-            .min()
-    }
-}
-
-impl Entry {
-    fn peek(&self) -> Peeked {
-        let (state, visible_at) = match self.state {
-            State::Ready => (EntryState::Ready, None),
-            State::Delayed(due) => (EntryState::Delayed, Some(due)),
-            State::Leased { until, .. } => (EntryState::Leased, Some(until)),
-        };
-        Peeked {
-            sequence: self.sequence,
-            state,
-            enqueued_at: self.enqueued_at,
-            receive_count: self.receive_count,
-            first_received_at: self.first_received_at,
-            visible_at,
-            dead_letter_source: self.source.as_ref().map(|(_, name)| name.clone()),
-            payload: self.payload,
-        }
-    }
 }
