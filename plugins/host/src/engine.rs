@@ -19,7 +19,7 @@ pub(crate) fn engine(limits: &Limits) -> wasmtime::Result<Engine> {
         match Engine::new(&config) {
             Ok(engine) => return Ok(engine),
             Err(error) => {
-                tracing::warn!(%error, "no address space for a pool of instances: making each on demand")
+                tracing::warn!(%error, "no address space for a pool of instances: making each on demand");
             }
         }
     }

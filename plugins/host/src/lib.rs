@@ -3,9 +3,9 @@
 //! [`Host`] implements [`millrace_model::Router`]. A plugin is a WebAssembly component for one of the worlds of
 //! `sdk-wit/wit/plugin.wit`. It can do nothing but compute: there is no WASI, and the linker holds one function, its log.
 //!
-//! The way of a batch: [`Planner`](planner::Planner) goes from topic to topic; each subscription's filter takes events;
-//! its [`Binding`](binding::Binding) has a turn free and an idle, configured instance, or makes one; the
-//! [`Instance`](instance::Instance) is called with at most 64 events; decisions become deliveries.
+//! The way of a batch: `Planner` goes from topic to topic; each subscription's filter takes events;
+//! its `Binding` has a turn free and an idle, configured instance, or makes one; the
+//! `Instance` is called with at most 64 events; decisions become deliveries.
 //!
 //! What bounds a plugin: memory, tables and instances (`guest`), instructions (fuel), running time in slices of a
 //! millisecond, after which it yields the thread and goes on in a slow lane half as wide as the machine (`clock`,

@@ -327,7 +327,7 @@ impl<'p> Planner<'p> {
             }
             // Nobody is there to refuse to: a parked event stays parked.
             OnFailure::Reject if self.request.only.is_none() => {
-                self.reject(route, ready, traveller, failure)
+                self.reject(route, ready, traveller, failure);
             }
             OnFailure::Park | OnFailure::Reject => self.park(route, ready, traveller, failure),
         }
@@ -460,9 +460,13 @@ async fn run(
 }
 
 fn takes(ready: &Ready, event: &Event, parsed: &OnceLock<Option<Value>>) -> bool {
-    let data = || parsed.get_or_init(|| event.json_data()).clone();
-    ready
-        .filter
-        .as_ref()
-        .is_none_or(|filter| filter.takes(event, data))
+    let Some(filter) = &ready.filter else {
+        return true;
+    };
+    let data = if filter.needs_data() {
+        parsed.get_or_init(|| event.json_data()).as_ref()
+    } else {
+        None
+    };
+    filter.takes_parsed(event, data)
 }

@@ -95,7 +95,10 @@ impl<'a> Tested<'a> {
             (Self::Json(value), wanted) => value == wanted,
             (Self::Text(text), Value::String(wanted)) => text == wanted,
             (Self::Text(_), Value::Null) => false,
-            (Self::Text(text), wanted) => text == wanted.to_string(),
+            (Self::Text(text), wanted) => {
+                let written = wanted.to_string();
+                text == written
+            }
         }
     }
 

@@ -30,7 +30,7 @@ fn order(at: usize) -> Event {
     event.subject = Some(format!("customer-{}", at % 100));
     event.extensions.push((
         "region".into(),
-        Attribute::Text(if at % 2 == 0 { "eu" } else { "us" }.into()),
+        Attribute::Text(if at.is_multiple_of(2) { "eu" } else { "us" }.into()),
     ));
     event
 }
