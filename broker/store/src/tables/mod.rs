@@ -24,6 +24,7 @@ mod counts;
 mod fjall_fault;
 mod flusher;
 mod group;
+mod journal;
 mod key;
 mod merge;
 mod metrics;

@@ -16,7 +16,7 @@ use crate::log::SegmentId;
 use crate::tables::fjall_fault::fault;
 use crate::tables::flusher::{Desk, Flusher};
 use crate::tables::room::Room;
-use crate::tables::{GroupTables, TableMetrics, TableOptions, rows};
+use crate::tables::{GroupTables, TableMetrics, TableOptions, journal, rows};
 
 /// The tables of a node: one fjall database and one thread that writes to it. They close when this and the tables of
 /// all groups are dropped.
@@ -94,14 +94,26 @@ impl fmt::Debug for TableStore {
     }
 }
 
+/// Opens fjall's database, if need be after a second look at its journal.
 fn open_database(dir: &Path, options: &TableOptions) -> Result<Database, Fault> {
+    match try_open(dir, options) {
+        Err(error @ fjall::Error::JournalRecovery(_)) => {
+            let cut = journal::cut_torn_end(dir)?;
+            tracing::warn!(%error, cut, "the end of the tables' journal was torn");
+            try_open(dir, options)
+        }
+        other => other,
+    }
+    .map_err(fault("open tables"))
+}
+
+fn try_open(dir: &Path, options: &TableOptions) -> fjall::Result<Database> {
     Database::builder(dir)
         .cache_size(options.cache_bytes)
         .max_journaling_size(JOURNALS_BYTES)
         .journal_compression(CompressionType::None)
         .worker_threads(WORKERS)
         .open()
-        .map_err(fault("open tables"))
 }
 
 fn sync_parent(dir: &Path) -> Result<(), Fault> {

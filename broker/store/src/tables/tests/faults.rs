@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -98,6 +99,89 @@ fn a_disk_that_refuses_writes_is_a_fault_for_the_owner() {
     tables.commit(1_000_000);
     tables.put(b"m", vec![0; 64 << 20]);
     tables.commit(1_000_001);
+}
+
+/// Copies all but journals.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (path, name) = entry
+            .map(|entry| (entry.path(), entry.file_name()))
+            .unwrap();
+        if path.is_dir() {
+            copy(&path, &to.join(name));
+        } else if path.extension().is_none_or(|kind| kind != "jnl") {
+            fs::copy(&path, to.join(name)).unwrap();
+        }
+    }
+}
+
+/// Power loss leaves a beginning of the journal, and after it nothing, or zeros, or zeros with later blocks behind them.
+#[test]
+fn a_journal_cut_anywhere_comes_back_at_a_commit() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut tables) = open(dir.path(), lazy());
+    let mut states = BTreeMap::from([(0, Vec::new())]);
+    for round in 1..8_u64 {
+        // Values within and beyond a block, and such as fjall would compress.
+        for n in 0..5 {
+            let value = vec![u8::try_from(n).unwrap(); 10 + 1_500 * n];
+            tables.put(
+                &[b'm', u8::try_from(round).unwrap(), u8::try_from(n).unwrap()],
+                value,
+            );
+        }
+        tables.remove(&[b'm', u8::try_from(round - 1).unwrap(), 1]);
+        tables.retain(100 * round, 1);
+        tables.commit(100 * round);
+        tables.flush().unwrap();
+        states.insert(tables.applied(), all(&tables));
+    }
+    drop((store, tables));
+    let journal = fs::read(dir.path().join("tables/0.jnl")).unwrap();
+    let end = journal.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    let mut seen = BTreeSet::new();
+    for cut in (200..end).step_by(end / 40) {
+        let after = (cut + 4_096).min(end);
+        for (length, rest) in [
+            (cut, &[][..]),
+            (journal.len(), &[]),
+            (journal.len(), &journal[after..end]),
+        ] {
+            let damaged = tempfile::tempdir().unwrap();
+            copy(&dir.path().join("tables"), &damaged.path().join("tables"));
+            let file = fs::File::create(damaged.path().join("tables/0.jnl")).unwrap();
+            file.write_all_at(&journal[..cut], 0).unwrap();
+            file.write_all_at(rest, after as u64).unwrap();
+            file.set_len(length as u64).unwrap();
+            let (_store, tables) = open(damaged.path(), lazy());
+            let applied = tables.applied();
+            assert_eq!(Some(&all(&tables)), states.get(&applied), "cut at {cut}");
+            assert_eq!(tables.references().len() as u64, applied / 100);
+            seen.insert(applied);
+        }
+    }
+    assert!(seen.len() > 5, "{seen:?}");
+}
+
+#[test]
+fn damage_of_a_synced_journal_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut tables) = open(dir.path(), lazy());
+    tables.put(b"m", vec![1; 9_000]);
+    tables.commit(1);
+    tables.flush().unwrap();
+    drop((store, tables));
+    let path = dir.path().join("tables/0.jnl");
+    fs::OpenOptions::new()
+        .write(true)
+        .open(&path)
+        .unwrap()
+        .write_all_at(&[7; 100], 5_000)
+        .unwrap();
+    // Now it is not the newest any more.
+    fs::File::create(dir.path().join("tables/1.jnl")).unwrap();
+    assert!(TableStore::open(dir.path().join("tables"), lazy()).is_err());
 }
 
 /// A small file system, unmounted when dropped. Needs root, as the tests of the whole broker do.
