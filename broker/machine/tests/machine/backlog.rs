@@ -133,7 +133,8 @@ fn a_backlog_is_received_in_order_whoever_opened_the_machine_when() {
         let leases = receive(&mut group, 2_100, 500);
         rest.extend(sequences(&leases));
     }
-    let soon = |sequence: &u64| (sequence - 1) % 750 >= 700 && (sequence - 1) / 750 % 2 == 0;
+    let soon =
+        |sequence: &u64| (sequence - 1) % 750 >= 700 && ((sequence - 1) / 750).is_multiple_of(2);
     let expected = (1..=14 * 750)
         .filter(|sequence| soon(sequence) || (ready(sequence) && !received.contains(sequence)));
     assert_eq!(rest, expected.collect::<Vec<_>>());

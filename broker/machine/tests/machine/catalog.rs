@@ -202,8 +202,6 @@ fn knows(world: &World) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
-
     #[test]
     fn the_catalog_stays_whole(commands in vec(command(), 1..120)) {
         let mut world = World::new();

@@ -77,8 +77,9 @@ fn a_row_that_is_lost_is_found() {
     for group in [&world.meta, &world.data] {
         let tables = group.machine.tables();
         for key in tables.rows().keys().filter(|key| !matches!(key[0], b'N')) {
-            // Lost configuration is a smaller catalog: only what refers to it tells.
-            if matches!(key[0], b'T' | b'S' | b'P' | b'a') || dead(&world, group.id, key) {
+            // Lost configuration is a smaller catalog, a lost sequence a topic without events: only what
+            // refers to them tells.
+            if matches!(key[0], b'T' | b'S' | b'P' | b'a' | b't') || dead(&world, group.id, key) {
                 continue;
             }
             let mut damaged = tables.clone();

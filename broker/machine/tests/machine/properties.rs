@@ -426,8 +426,6 @@ fn deduplication((key, request): (u8, u64)) -> Deduplication {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
-
     #[test]
     fn the_machine_does_what_the_naive_model_does(steps in vec(step(), 1..80)) {
         let mut run = Run::new();
