@@ -104,7 +104,7 @@ fn create(
 ) -> Result<Opened, LogError> {
     let free = match files.free.pop() {
         Some(free) => free,
-        None => make(dir, files.spare_number, options.segment_bytes)?,
+        None => make(dir, files.spare_number, options.segment_bytes, || false)?,
     };
     let id = SegmentId(mark.segment.0.max(files.highest()) + 1);
     let stream = Checkpoint {

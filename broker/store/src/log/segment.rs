@@ -6,6 +6,8 @@ use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::FallocateFlags;
+
 use crate::fault::IoFault;
 use crate::log::SegmentId;
 use crate::log::record::{Salt, u32_at, u64_at};
@@ -174,9 +176,10 @@ impl SegmentFile {
 }
 
 /// Makes a file of `size` zeros at `path`, written out block by block: overwriting them later needs no metadata in the
-/// fdatasync, which a file that was merely allocated or extended would.
-pub(crate) fn make_zeroed(path: &Path, size: u32) -> Result<(), IoFault> {
-    let made = fill_zeroed(path, size);
+/// fdatasync, which a file that was merely allocated or extended would. When `hurry` says so, the rest is left
+/// allocated: slower syncs for once are better than a writer that waits.
+pub(crate) fn make_zeroed(path: &Path, size: u32, hurry: impl Fn() -> bool) -> Result<(), IoFault> {
+    let made = fill_zeroed(path, size, hurry);
     if made.is_err() {
         // What was allocated so far may be what others need; when even this fails, the next open removes it.
         let _ = std::fs::remove_file(path);
@@ -184,21 +187,18 @@ pub(crate) fn make_zeroed(path: &Path, size: u32) -> Result<(), IoFault> {
     made
 }
 
-fn fill_zeroed(path: &Path, size: u32) -> Result<(), IoFault> {
+fn fill_zeroed(path: &Path, size: u32, hurry: impl Fn() -> bool) -> Result<(), IoFault> {
     let file = File::create(path).map_err(IoFault::at("create", path))?;
-    // Learns of a full disk before anything is written; a file system that cannot do it will tell below.
-    match rustix::fs::fallocate(
-        &file,
-        rustix::fs::FallocateFlags::empty(),
-        0,
-        u64::from(size),
-    ) {
-        Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => {}
+    // Learns of a full disk before anything is written; where it is not possible, writing will tell.
+    let allocated = match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, u64::from(size))
+    {
+        Ok(()) => true,
+        Err(rustix::io::Errno::OPNOTSUPP) => false,
         Err(e) => return Err(IoFault::at("allocate", path)(e)),
-    }
+    };
     let zeros = vec![0; ZERO_BYTES];
     let mut at = 0;
-    while at < size as usize {
+    while at < size as usize && !(allocated && hurry()) {
         let len = ZERO_BYTES.min(size as usize - at);
         file.write_all_at(&zeros[..len], at as u64)
             .map_err(IoFault::at("fill", path))?;

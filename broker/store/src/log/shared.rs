@@ -22,6 +22,8 @@ pub(crate) struct Shared {
     pub(crate) room: Condvar,
     /// A free segment was taken, or the log closes.
     pub(crate) spares: Condvar,
+    /// The writer has no segment to go on with.
+    pub(crate) writer_waits: AtomicBool,
     free_bytes: AtomicU64,
     full: AtomicBool,
 }
@@ -36,6 +38,7 @@ impl Shared {
             work: Condvar::new(),
             room: Condvar::new(),
             spares: Condvar::new(),
+            writer_waits: AtomicBool::new(false),
             free_bytes: AtomicU64::new(0),
             full: AtomicBool::new(false),
         }

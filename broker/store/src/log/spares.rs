@@ -1,7 +1,8 @@
 //! Makes zeroed segments ahead of need, so that the writer never waits for 64 MiB of zeros.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use crate::fault::IoFault;
 use crate::log::segment::make_zeroed;
@@ -30,16 +31,17 @@ pub(crate) fn run(shared: &Arc<Shared>, mut number: u64) {
             state = starve(shared, state);
         } else {
             drop(state);
-            let made = make(&shared.dir, number, shared.options.segment_bytes);
+            let hurry = || shared.writer_waits.load(Relaxed);
+            let made = make(&shared.dir, number, shared.options.segment_bytes, hurry);
             state = shared.lock();
             match made {
                 Ok(path) => {
                     state.free.push(path);
                     number += 1;
-                    shared.metrics.segments_free.store(
-                        state.free.len() as u64,
-                        std::sync::atomic::Ordering::Relaxed,
-                    );
+                    shared
+                        .metrics
+                        .segments_free
+                        .store(state.free.len() as u64, Relaxed);
                     shared.tell_full(&state);
                     shared.work.notify_all();
                 }
@@ -74,10 +76,15 @@ fn starve<'a>(
         .0
 }
 
-/// Makes one free segment.
-pub(crate) fn make(dir: &Path, number: u64, size: u32) -> Result<std::path::PathBuf, IoFault> {
+/// Makes one free segment; `hurry` says that somebody waits for it.
+pub(crate) fn make(
+    dir: &Path,
+    number: u64,
+    size: u32,
+    hurry: impl Fn() -> bool,
+) -> Result<PathBuf, IoFault> {
     let (making, free) = (dir.join(making_name(number)), dir.join(free_name(number)));
-    make_zeroed(&making, size)?;
+    make_zeroed(&making, size, hurry)?;
     std::fs::rename(&making, &free).map_err(IoFault::at("rename", &making))?;
     Ok(free)
 }

@@ -366,6 +366,7 @@ impl Writer {
             let mut state = self.shared.lock();
             let retired = loop {
                 if let Some(path) = state.free.pop() {
+                    self.shared.writer_waits.store(false, Relaxed);
                     self.shared.spares.notify_all();
                     return Ok(path);
                 }
@@ -378,6 +379,7 @@ impl Writer {
                 if state.closing {
                     return Err(LogError::Closed);
                 }
+                self.shared.writer_waits.store(true, Relaxed);
                 state = self.shared.wait(&self.shared.work, state);
             };
             drop(state);
