@@ -17,6 +17,9 @@ use crate::instance::Decision;
 use crate::shared::Shared;
 use crate::stats::Stats;
 
+/// Failed calls of one plan after which bad events are no longer told from good ones.
+const ISOLATION_CALLS_MAX: u32 = 512;
+
 /// What one event got: a decision, or why the plugin failed on it.
 pub(crate) type Verdict = Result<Decision, Failure>;
 
@@ -84,17 +87,34 @@ impl Binding {
     ) -> Result<Vec<Verdict>, PlanError> {
         let _room = self.room.try_acquire().map_err(|_| PlanError::Overloaded)?;
         let _turn = self.turn().await?;
-        let mut instance = match self.ready().await {
-            Ok(instance) => Some(instance),
-            Err(NotReady::Failed(failure)) => return Ok(self.all_fail(events.len(), &failure)),
-            Err(NotReady::Now(error)) => return Err(error),
-        };
-        let wants_body = instance.as_ref().is_some_and(Configured::wants_body);
-        let mut calls: Vec<&[&Event]> = self.calls(events, wants_body);
         let mut verdicts = Vec::with_capacity(events.len());
-        let mut isolation = Duration::ZERO;
+        match self.run_in_turn(events, accepted_at, &mut verdicts).await {
+            Ok(()) => {}
+            // It cannot even be started: whatever is left fails with that.
+            Err(NotReady::Failed(failure)) => {
+                verdicts.resize_with(events.len(), || Err(failure.clone()));
+            }
+            Err(NotReady::Now(error)) => return Err(error),
+        }
+        assert_eq!(verdicts.len(), events.len(), "one verdict for each event");
+        self.count(&verdicts);
+        Ok(verdicts)
+    }
+
+    async fn run_in_turn(
+        &self,
+        events: &[&Event],
+        accepted_at: Timestamp,
+        verdicts: &mut Vec<Verdict>,
+    ) -> Result<(), NotReady> {
+        let mut instance = match self.shared.idle.take(self.number) {
+            Some(idle) => idle,
+            None => self.fresh().await?,
+        };
+        let mut calls = self.calls(events, instance.wants_body());
+        let mut isolation = Isolation::new(self.shared.sandbox.limits.isolation_time_max);
         while let Some(call) = calls.pop() {
-            let began = Instant::now();
+            let was_fresh = instance.is_fresh();
             let failure = match self.call(&mut instance, call, accepted_at).await? {
                 Ok(results) => {
                     verdicts.extend(results);
@@ -102,20 +122,25 @@ impl Binding {
                 }
                 Err(failure) => failure,
             };
-            isolation += began.elapsed();
-            if call.len() > 1 && isolation < self.shared.sandbox.limits.isolation_time_max {
+            isolation.spend(instance.ran());
+            if call.len() == 1 && !was_fresh {
+                // What earlier batches left in the instance may be to blame: the verdict is a fresh one's.
+                calls.push(call);
+            } else if call.len() > 1 && isolation.goes_on() {
                 let (first, second) = call.split_at(call.len() / 2);
                 calls.extend([second, first]);
             } else {
-                verdicts.extend(self.all_fail(call.len(), &failure));
+                verdicts.extend(call.iter().map(|_| Err(failure.clone())));
             }
+            if calls.is_empty() {
+                return Ok(());
+            }
+            instance = self.fresh().await?;
         }
-        if let Some(instance) = instance.filter(Configured::keeps) {
+        if instance.keeps() {
             self.shared.idle.put(self.number, instance);
         }
-        debug_assert_eq!(verdicts.len(), events.len(), "one verdict for each event");
-        self.count(&verdicts);
-        Ok(verdicts)
+        Ok(())
     }
 
     /// Instantiates and configures once, as a run would.
@@ -134,31 +159,20 @@ impl Binding {
         }
     }
 
-    /// One call. The instance survives if the call succeeds, and is made anew for the next one if not.
+    /// One call. After the inner error, which is the plugin's failure, the instance is spent.
     async fn call(
         &self,
-        instance: &mut Option<Configured>,
+        instance: &mut Configured,
         events: &[&Event],
         accepted_at: Timestamp,
-    ) -> Result<Result<Vec<Verdict>, Failure>, PlanError> {
-        let mut running = match instance.take() {
-            Some(instance) => instance,
-            None => match self.ready().await {
-                Ok(instance) => instance,
-                Err(NotReady::Failed(failure)) => return Ok(Err(failure)),
-                Err(NotReady::Now(error)) => return Err(error),
-            },
-        };
+    ) -> Result<Result<Vec<Verdict>, Failure>, NotReady> {
         let began = Instant::now();
-        let result = running.run(events, accepted_at).await;
+        let result = instance.run(events, accepted_at).await;
         self.stats.ran(events.len(), began.elapsed());
         match result {
-            Ok(verdicts) => {
-                *instance = Some(running);
-                Ok(Ok(verdicts))
-            }
+            Ok(verdicts) => Ok(Ok(verdicts)),
             Err(CallError::Failed(failure)) => Ok(Err(failure)),
-            Err(CallError::Busy) => Err(PlanError::Overloaded),
+            Err(CallError::Busy) => Err(NotReady::Now(PlanError::Overloaded)),
         }
     }
 
@@ -177,11 +191,8 @@ impl Binding {
             .ok_or(PlanError::Overloaded)
     }
 
-    /// An instance that is configured: an idle one, or a new one.
-    async fn ready(&self) -> Result<Configured, NotReady> {
-        if let Some(idle) = self.shared.idle.take(self.number) {
-            return Ok(idle);
-        }
+    /// A new instance, configured.
+    async fn fresh(&self) -> Result<Configured, NotReady> {
         self.configured().await?.map_err(|problems| {
             let first = problems.first().map_or_else(String::new, |one| {
                 format!("{}: {}", one.pointer, one.message)
@@ -238,17 +249,36 @@ impl Binding {
         calls
     }
 
-    fn all_fail(&self, count: usize, failure: &Failure) -> Vec<Verdict> {
-        std::iter::repeat_with(|| Err(failure.clone()))
-            .take(count)
-            .collect()
-    }
-
     fn count(&self, verdicts: &[Verdict]) {
         verdicts
             .iter()
             .filter_map(|verdict| verdict.as_ref().err())
             .for_each(|failure| self.stats.failed(&failure.code));
+    }
+}
+
+/// How much of a plan's allowance for telling bad events from good ones is used.
+struct Isolation {
+    time_left: Duration,
+    calls_left: u32,
+}
+
+impl Isolation {
+    fn new(time_left: Duration) -> Self {
+        Self {
+            time_left,
+            calls_left: ISOLATION_CALLS_MAX,
+        }
+    }
+
+    /// A call failed after running for `time`.
+    fn spend(&mut self, time: Duration) {
+        self.time_left = self.time_left.saturating_sub(time);
+        self.calls_left = self.calls_left.saturating_sub(1);
+    }
+
+    fn goes_on(&self) -> bool {
+        self.calls_left > 0 && !self.time_left.is_zero()
     }
 }
 

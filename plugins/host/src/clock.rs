@@ -106,3 +106,46 @@ fn park(shared: &Shared) {
     }
     shared.parked.store(false, Ordering::SeqCst);
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    /// How often the clock's thread slept so far. No other test of this binary has a clock.
+    fn sleeps() -> u64 {
+        for task in std::fs::read_dir("/proc/self/task").unwrap() {
+            let task = task.unwrap().path();
+            if std::fs::read_to_string(task.join("comm")).unwrap().trim() == "plugin-clock" {
+                let status = std::fs::read_to_string(task.join("status")).unwrap();
+                let line = status
+                    .lines()
+                    .find(|line| line.starts_with("voluntary_ctxt_switches"))
+                    .unwrap();
+                return line.rsplit('\t').next().unwrap().parse().unwrap();
+            }
+        }
+        unreachable!("the clock has a thread");
+    }
+
+    #[test]
+    fn it_ticks_while_something_runs_and_sleeps_otherwise() {
+        let mut config = wasmtime::Config::new();
+        config.epoch_interruption(true);
+        let clock = Clock::start(Engine::new(&config).unwrap()).unwrap();
+        // The thread names itself.
+        thread::sleep(Duration::from_millis(100));
+        for _ in 0..3 {
+            let running = clock.run();
+            let before = sleeps();
+            thread::sleep(Duration::from_millis(100));
+            assert!(sleeps() > before + 5, "it must tick while something runs");
+            drop(running);
+            thread::sleep(Duration::from_millis(500));
+            let before = sleeps();
+            thread::sleep(Duration::from_millis(200));
+            assert!(sleeps() <= before + 1, "it must sleep when nothing runs");
+        }
+    }
+}

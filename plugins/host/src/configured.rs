@@ -1,6 +1,7 @@
 //! [`Configured`]: an instance with its configuration, ready for batches.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use bytes::Bytes;
 use millrace_model::event::{Data, Event};
@@ -45,6 +46,16 @@ impl Configured {
     /// Whether the plugin reads the data.
     pub(crate) fn wants_body(&self) -> bool {
         self.wishes.body
+    }
+
+    /// Whether it has not run a batch yet.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.instance.is_fresh()
+    }
+
+    /// How long the last call ran, waiting left out.
+    pub(crate) fn ran(&self) -> Duration {
+        self.instance.ran()
     }
 
     /// Whether it may be kept for later batches.

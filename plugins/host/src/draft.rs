@@ -117,3 +117,55 @@ fn drop_unused(plan: &mut Plan) {
         used[number]
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use millrace_model::QueueId;
+
+    use super::*;
+
+    fn delivery(payload: u32) -> Delivery {
+        Delivery {
+            queue: QueueId(1),
+            payload,
+            delay_ms: None,
+        }
+    }
+
+    #[test]
+    fn unused_bodies_go_and_the_others_are_numbered_anew() -> Result<(), PlanError> {
+        let mut draft = Draft::default();
+        for body in ["one", "two", "three"] {
+            draft.body(body.into());
+        }
+        draft.deliver(delivery(3))?;
+        draft.deliver(delivery(0))?;
+        draft.deliver(delivery(1))?;
+        let plan = draft.finish();
+        assert_eq!(plan.bodies, [Bytes::from("one"), Bytes::from("three")]);
+        assert_eq!(plan.deliveries, [delivery(2), delivery(0), delivery(1)]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_refused_event_has_nothing_but_the_refusal() -> Result<(), PlanError> {
+        let mut draft = Draft::default();
+        let body = draft.body("changed".into());
+        draft.deliver(delivery(body))?;
+        let rejection = |code: &str| Rejection {
+            subscription: "s".into(),
+            code: code.into(),
+            detail: String::new(),
+        };
+        draft.reject(rejection("first"));
+        draft.reject(rejection("second"));
+        assert_eq!(
+            draft.finish(),
+            Plan {
+                rejection: Some(rejection("first")),
+                ..Plan::default()
+            }
+        );
+        Ok(())
+    }
+}

@@ -123,3 +123,122 @@ fn too_large(bytes: usize) -> Failure {
         format!("the plugin made an event of {bytes} bytes"),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn event() -> Event {
+        let text = r#"{"specversion":"1.0","id":"7","source":"/s","type":"t","subject":"x","tags":"a,b",
+            "datacontenttype":"application/json","data":{"n":1}}"#;
+        Event::from_json(text.into()).unwrap()
+    }
+
+    fn output(payload: Payload, edits: &[(&str, Option<&str>)]) -> Output {
+        let edit = |(name, value): &(&str, Option<&str>)| AttributeEdit {
+            name: (*name).to_owned(),
+            value: value.map(str::to_owned),
+        };
+        Output {
+            to: Vec::new(),
+            payload,
+            attributes: edits.iter().map(edit).collect(),
+            delay_ms: None,
+        }
+    }
+
+    fn json(event: &Event) -> serde_json::Value {
+        serde_json::from_slice(&stored(event).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_untouched_event_is_no_change() {
+        assert!(!changes(&output(Payload::Same, &[]), 0));
+        assert!(
+            changes(&output(Payload::Same, &[]), 1),
+            "a second one needs another id"
+        );
+        assert!(changes(&output(Payload::Same, &[("subject", None)]), 0));
+    }
+
+    #[test]
+    fn attributes_are_set_and_removed_and_the_rest_stays() {
+        let edits = [
+            ("subject", None),
+            ("tags", Some("c")),
+            ("region", Some("eu")),
+            ("absent", None),
+            ("type", Some("u")),
+        ];
+        let edited = json(&edited(&event(), output(Payload::Same, &edits), 0).unwrap());
+        let expected = serde_json::json!({"specversion": "1.0", "id": "7", "source": "/s", "type": "u", "tags": "c",
+            "region": "eu", "datacontenttype": "application/json", "data": {"n": 1}});
+        assert_eq!(edited, expected);
+    }
+
+    #[test]
+    fn later_outputs_have_ids_of_their_own() {
+        assert_eq!(
+            edited(&event(), output(Payload::Same, &[]), 2).unwrap().id,
+            "7#2"
+        );
+    }
+
+    #[test]
+    fn what_would_be_no_cloudevent_breaks_the_contract() {
+        for edits in [
+            [("id", Some("8"))],
+            [("specversion", None)],
+            [("type", None)],
+            [("source", Some(""))],
+            [("time", Some("yesterday"))],
+            [("Upper", Some("x"))],
+            [("data", Some("x"))],
+            [("tags", Some("line\nbreak"))],
+        ] {
+            let failure = edited(&event(), output(Payload::Same, &edits), 0).unwrap_err();
+            assert_eq!(failure.code, "plugin_contract", "{edits:?}");
+        }
+    }
+
+    #[test]
+    fn new_data_takes_the_form_of_its_media_type() {
+        let form = |media_type: Option<&str>, data: &[u8]| {
+            let edits = [("datacontenttype", media_type)];
+            edited(
+                &event(),
+                output(Payload::Replaced(data.to_vec()), &edits),
+                0,
+            )
+            .map(|event| event.data)
+        };
+        assert!(matches!(
+            form(Some("application/json"), b"[1]"),
+            Ok(Data::Json(_))
+        ));
+        assert!(
+            matches!(form(Some("application/json"), b"[1"), Err(failure) if failure.code == "plugin_contract")
+        );
+        assert!(matches!(
+            form(Some("text/plain"), b"[1]"),
+            Ok(Data::Text(_))
+        ));
+        assert!(matches!(
+            form(Some("text/plain"), b"\xff"),
+            Ok(Data::Binary(_))
+        ));
+        assert!(matches!(form(None, b"[1]"), Ok(Data::Json(_))));
+        assert!(matches!(form(None, b"[1"), Ok(Data::Binary(_))));
+    }
+
+    #[test]
+    fn an_event_that_grows_too_large_fails() {
+        let large = Payload::Replaced(vec![b' '; EVENT_BYTES_MAX + 1]);
+        assert_eq!(
+            edited(&event(), output(large, &[]), 0).unwrap_err().code,
+            "plugin_output_too_large"
+        );
+    }
+}

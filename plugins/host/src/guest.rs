@@ -1,6 +1,7 @@
 //! [`Guest`]: what the host keeps beside one instance: its limits, its time, its log.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use wasmtime::component::WasmStr;
 use wasmtime::{ResourceLimiter, StoreContextMut, UpdateDeadline};
@@ -17,7 +18,8 @@ pub(crate) struct Guest {
     place: Place,
     /// Who runs, for the log.
     label: Arc<str>,
-    slices_left: u128,
+    slices: u32,
+    slices_max: u32,
     memory_bytes: usize,
     memory_refused: bool,
     lines_left: u32,
@@ -44,7 +46,8 @@ impl Guest {
             lane,
             place: Place::default(),
             label,
-            slices_left: 0,
+            slices: 0,
+            slices_max: 0,
             memory_bytes: 0,
             memory_refused: false,
             lines_left: 0,
@@ -53,8 +56,10 @@ impl Guest {
     }
 
     /// Before a call: `time` of running, and a fresh allowance of log lines.
-    pub(crate) fn begin(&mut self, time: std::time::Duration) {
-        self.slices_left = time.as_millis().div_ceil(TICK.as_millis());
+    pub(crate) fn begin(&mut self, time: Duration) {
+        self.slices = 0;
+        self.slices_max =
+            u32::try_from(time.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u32::MAX);
         self.lines_left = self.limits.log_lines_max;
         self.lines_lost = 0;
     }
@@ -69,6 +74,11 @@ impl Guest {
                 "plugin wrote too many lines of log"
             );
         }
+    }
+
+    /// How long the last call ran, in whole ticks.
+    pub(crate) fn ran(&self) -> Duration {
+        TICK * self.slices
     }
 
     /// Bytes of linear memory that the instance has.
@@ -89,9 +99,9 @@ impl Guest {
     ) -> wasmtime::Result<UpdateDeadline> {
         let guest = store.data_mut();
         guest.place.leave();
-        match guest.slices_left.checked_sub(1) {
-            Some(left) => guest.slices_left = left,
-            None => return Err(wasmtime::Error::new(TimedOut)),
+        guest.slices += 1;
+        if guest.slices > guest.slices_max {
+            return Err(wasmtime::Error::new(TimedOut));
         }
         Ok(UpdateDeadline::YieldCustom(
             1,

@@ -127,6 +127,16 @@ impl Instance {
         Ok(results)
     }
 
+    /// Whether it has not run a batch yet.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.batches == 0
+    }
+
+    /// How long the last call ran, in whole ticks of the clock: waiting is left out.
+    pub(crate) fn ran(&self) -> Duration {
+        self.store.data().ran()
+    }
+
     /// Whether it may be kept for later batches: not too old, and not grown large.
     pub(crate) fn keeps(&self) -> bool {
         let limits = &self.sandbox.limits;

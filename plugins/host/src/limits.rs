@@ -37,7 +37,7 @@ pub struct Limits {
     pub binding_waiting_max: usize,
     /// How long a plan waits for its turn before it is refused as overloaded.
     pub binding_wait_max: Duration,
-    /// Time that one plan may spend on telling the bad events of a failed batch from the good ones.
+    /// Running time that one plan may spend on telling the bad events of a failed batch from the good ones.
     pub isolation_time_max: Duration,
     /// Component instances at the same time, over all bindings. 0 makes each one on demand, without a pool.
     pub instances_max: u32,

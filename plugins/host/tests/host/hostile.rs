@@ -310,3 +310,18 @@ async fn a_component_that_cannot_be_had_is_not_the_events_fault() {
         Err(PlanError::Unavailable(_))
     ));
 }
+
+/// Sixty-four events that all trap, and as many that all loop: everyone fails, in bounded time.
+#[tokio::test]
+async fn a_batch_of_nothing_but_poison_ends() {
+    let limits = Limits {
+        isolation_time_max: Duration::from_millis(300),
+        instances_max: 8,
+        ..Limits::default()
+    };
+    let world = moody_with("park", World::with(limits)).await;
+    for kind in ["trap", "loop"] {
+        let plans = world.plan("orders", events(&[kind; 128])).await;
+        assert!(plans.iter().all(|plan| plan.parked.len() == 1), "{kind}");
+    }
+}
