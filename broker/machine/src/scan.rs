@@ -16,17 +16,17 @@ pub(crate) fn each_row<T: Tables>(
     loop {
         let rows = tables.scan(&from, until, STEP)?;
         rows.iter().try_for_each(|(key, value)| each(key, value))?;
-        match rows.into_iter().next_back() {
-            Some((last, _)) => from = after(last),
-            None => return Ok(()),
+        // A short step was the last: another one would walk over what was removed behind it.
+        match rows.len() {
+            STEP => from = after(&rows[STEP - 1].0),
+            _ => return Ok(()),
         }
     }
 }
 
 /// The first key behind `key`.
-pub(crate) fn after(mut key: Vec<u8>) -> Vec<u8> {
-    key.push(0);
-    key
+fn after(key: &[u8]) -> Vec<u8> {
+    [key, &[0]].concat()
 }
 
 /// The fault of a row whose key or value is not as it was written.

@@ -11,6 +11,11 @@ use super::window::WINDOW_SCAN;
 use crate::keys;
 use crate::scan::damaged;
 
+/// Fewest rows that one step of a peek reads: some of them may be delayed.
+const PEEK_SCAN_MIN: usize = 16;
+
+const _: () = assert!(PEEK_SCAN_MIN <= WINDOW_SCAN);
+
 impl Queue {
     /// The counters, at the time of the last batch.
     pub(crate) fn counters<T: Tables>(
@@ -118,14 +123,15 @@ impl Queue {
     ) -> Result<u64, Fault> {
         let from = keys::entry(self.id, self.delays.past(from));
         let until = keys::entry(self.id, self.row.tail);
-        let rows = tables.scan(&from, &until, WINDOW_SCAN)?;
+        let step = limit.clamp(PEEK_SCAN_MIN, WINDOW_SCAN);
+        let rows = tables.scan(&from, &until, step)?;
         let mut next = self.row.tail;
         for (key, _) in &rows {
             let sequence = keys::sequence(key).ok_or_else(|| damaged("an entry"))?;
             if ready.len() < limit && self.delays.get(sequence).is_none() {
                 ready.push(sequence);
             }
-            if rows.len() == WINDOW_SCAN {
+            if rows.len() == step {
                 next = sequence + 1;
             }
         }
