@@ -9,12 +9,12 @@ use bytes::Bytes;
 use millrace_model::GroupId;
 use millrace_store::log::{Done, GroupLog, Log, LogEntry, LogError, LogId, LogOptions, SegmentId};
 
-pub type Outcome = Result<(), Arc<LogError>>;
+pub(crate) type Outcome = Result<(), Arc<LogError>>;
 
-pub const G: GroupId = GroupId(1);
+pub(crate) const G: GroupId = GroupId(1);
 
 /// Small segments, and nothing left to time.
-pub fn options() -> LogOptions {
+pub(crate) fn options() -> LogOptions {
     LogOptions {
         segment_bytes: 64 << 10,
         full_retry: Duration::from_millis(20),
@@ -22,11 +22,11 @@ pub fn options() -> LogOptions {
     }
 }
 
-pub fn open(dir: &Path) -> Log {
+pub(crate) fn open(dir: &Path) -> Log {
     Log::open(dir, options()).unwrap()
 }
 
-pub fn entry(term: u64, index: u64, body: impl Into<Vec<u8>>) -> LogEntry {
+pub(crate) fn entry(term: u64, index: u64, body: impl Into<Vec<u8>>) -> LogEntry {
     LogEntry {
         term,
         index,
@@ -36,66 +36,66 @@ pub fn entry(term: u64, index: u64, body: impl Into<Vec<u8>>) -> LogEntry {
 }
 
 /// A body that differs from index to index and is not constant.
-pub fn body(index: u64, len: usize) -> Vec<u8> {
+pub(crate) fn body(index: u64, len: usize) -> Vec<u8> {
     (0..len as u64)
         .map(|at| (at.wrapping_mul(31) ^ index.wrapping_mul(97)) as u8)
         .collect()
 }
 
 /// A callback and where its outcome arrives.
-pub fn waiter() -> (Done, mpsc::Receiver<Outcome>) {
+pub(crate) fn waiter() -> (Done, mpsc::Receiver<Outcome>) {
     let (tell, told) = mpsc::channel();
     (Box::new(move |outcome| drop(tell.send(outcome))), told)
 }
 
-pub fn ignore() -> Done {
+pub(crate) fn ignore() -> Done {
     Box::new(|_| {})
 }
 
 /// Appends and waits until it is durable.
-pub fn append(group: &GroupLog, entries: Vec<LogEntry>) {
+pub(crate) fn append(group: &GroupLog, entries: Vec<LogEntry>) {
     let (done, told) = waiter();
     group.append(entries, done).unwrap();
     told.recv().unwrap().unwrap();
 }
 
 /// Appends entries `from..=to` of `len` bytes each, one at a time.
-pub fn fill(group: &GroupLog, from: u64, to: u64, len: usize) {
+pub(crate) fn fill(group: &GroupLog, from: u64, to: u64, len: usize) {
     for index in from..=to {
         append(group, vec![entry(1, index, body(index, len))]);
     }
 }
 
-pub fn vote(group: &GroupLog, vote: &'static [u8]) {
+pub(crate) fn vote(group: &GroupLog, vote: &'static [u8]) {
     let (done, told) = waiter();
     group.save_vote(Bytes::from_static(vote), done).unwrap();
     told.recv().unwrap().unwrap();
 }
 
-pub fn truncate(group: &GroupLog, index: Option<u64>) {
+pub(crate) fn truncate(group: &GroupLog, index: Option<u64>) {
     let (done, told) = waiter();
     group.truncate_after(index, done).unwrap();
     told.recv().unwrap().unwrap();
 }
 
-pub fn all(group: &GroupLog) -> Vec<LogEntry> {
+pub(crate) fn all(group: &GroupLog) -> Vec<LogEntry> {
     group.read(.., usize::MAX).unwrap()
 }
 
-pub fn indexes(group: &GroupLog) -> Vec<u64> {
+pub(crate) fn indexes(group: &GroupLog) -> Vec<u64> {
     all(group).iter().map(|entry| entry.index).collect()
 }
 
-pub fn id(term: u64, index: u64) -> LogId {
+pub(crate) fn id(term: u64, index: u64) -> LogId {
     LogId::new(term, index)
 }
 
-pub fn live(segments: &[SegmentId]) -> BTreeSet<SegmentId> {
+pub(crate) fn live(segments: &[SegmentId]) -> BTreeSet<SegmentId> {
     segments.iter().copied().collect()
 }
 
 /// The folder as a killed process would leave it: everything written, nothing closed.
-pub fn copy(from: &Path) -> tempfile::TempDir {
+pub(crate) fn copy(from: &Path) -> tempfile::TempDir {
     let to = tempfile::tempdir().unwrap();
     for file in std::fs::read_dir(from).unwrap() {
         let file = file.unwrap();
@@ -106,7 +106,7 @@ pub fn copy(from: &Path) -> tempfile::TempDir {
 }
 
 /// The segment files in order.
-pub fn segment_files(dir: &Path) -> Vec<std::path::PathBuf> {
+pub(crate) fn segment_files(dir: &Path) -> Vec<std::path::PathBuf> {
     let mut files: Vec<_> = std::fs::read_dir(dir)
         .unwrap()
         .map(|file| file.unwrap().path())
@@ -117,7 +117,7 @@ pub fn segment_files(dir: &Path) -> Vec<std::path::PathBuf> {
 }
 
 /// Changes the byte at `offset`.
-pub fn flip(file: &Path, offset: usize) {
+pub(crate) fn flip(file: &Path, offset: usize) {
     use std::os::unix::fs::FileExt;
     let file = std::fs::OpenOptions::new()
         .read(true)
@@ -130,7 +130,7 @@ pub fn flip(file: &Path, offset: usize) {
 }
 
 /// Waits for something that another thread does soon.
-pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
         assert!(
