@@ -35,8 +35,8 @@ pub(crate) struct Planner<'p> {
 /// Data of the events at one stop, parsed when the first filter asks.
 type Parsed = [OnceLock<Option<Value>>];
 
-/// What a plugin said of the events that its subscription took, by place in the stop.
-type Verdicts = BTreeMap<usize, Verdict>;
+/// What a plugin said of the events that its subscription took, by place in the stop, in order.
+type Verdicts = Vec<(usize, Verdict)>;
 
 impl<'p> Planner<'p> {
     pub(crate) fn new(
@@ -167,12 +167,13 @@ impl<'p> Planner<'p> {
         route: &ReadyRoute,
         ready: &Ready,
         travellers: &[Traveller],
-        mut verdicts: Verdicts,
+        verdicts: Verdicts,
     ) -> Result<(), PlanError> {
+        let mut verdicts = verdicts.into_iter().peekable();
         for (at, traveller) in travellers.iter().enumerate() {
-            match verdicts.remove(&at) {
+            match verdicts.next_if(|(place, _)| *place == at) {
                 None => self.note(route, ready, traveller, Word::Filtered, &[], None),
-                Some(verdict) => self.decide(route, ready, traveller, verdict)?,
+                Some((_, verdict)) => self.decide(route, ready, traveller, verdict)?,
             }
         }
         Ok(())
