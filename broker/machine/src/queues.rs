@@ -86,7 +86,6 @@ impl Queues {
                 .touch(to)
                 .expect("the source is there, if nothing else");
             queue.append(tables, at, arrival);
-            self.list(to);
         }
     }
 
