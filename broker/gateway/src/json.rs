@@ -8,7 +8,7 @@ use http::{HeaderValue, StatusCode};
 use millrace_model::event::media_type;
 use millrace_model::{Problem, Revision, limit};
 use serde::Serialize;
-use serde::de::{Deserialize, DeserializeOwned};
+use serde::de::{Deserialize, DeserializeOwned, IgnoredAny};
 use serde_path_to_error::{Path, Segment};
 
 use crate::call::Call;
@@ -57,11 +57,23 @@ pub(crate) async fn body<T: DeserializeOwned>(call: &mut Call) -> Result<T, Fail
 /// 400: `malformed_json`, `unknown_field`, `missing_field`, `duplicate_field`, `unsupported_value` or
 /// `invalid_value`, with the JSON Pointer of the place.
 pub(crate) fn parse<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, Failure> {
+    // serde would read the fields of a type from an array too.
+    let first = text.iter().find(|byte| !byte.is_ascii_whitespace());
+    if first != Some(&b'{') {
+        return Err(no_object(text));
+    }
     // The plain reader is faster; the one that knows where it is reads again what the first refused.
     serde_json::from_slice(text).map_err(|error| match explain::<T>(text) {
         Some(failure) => failure,
         None => malformed(&error),
     })
+}
+
+fn no_object(text: &[u8]) -> Failure {
+    match serde_json::from_slice::<IgnoredAny>(text) {
+        Ok(_) => Failure::bad_request("invalid_value", "the body must be a JSON object"),
+        Err(error) => malformed(&error),
+    }
 }
 
 fn explain<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Option<Failure> {

@@ -68,7 +68,7 @@ impl Default for ParkedRedriveBody {
 pub(crate) struct ParkedRedriveAnswer {
     /// How many left the parked list.
     redriven: u64,
-    /// How many stay in it.
+    /// How many were parked again.
     parked: u64,
 }
 

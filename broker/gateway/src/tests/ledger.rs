@@ -1,0 +1,194 @@
+//! A ledger of one node in memory: the machine itself, over maps, and nothing that is durable.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use bytes::Bytes;
+use millrace_machine::{Machine, MemoryTables};
+use millrace_model::command::Receive;
+use millrace_model::ledger::{GroupStatus, MemberStatus, Message, Status};
+use millrace_model::{
+    Answer, Batch, BoxFuture, Command, GroupId, Ledger, Outcome, PayloadRef, Proposal, Query,
+    Refusal, Revision, Timestamp, Topology, Unavailable,
+};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::Clock;
+
+/// A group: its machine, and the bodies of its log.
+struct Group {
+    machine: Machine<MemoryTables>,
+    log: BTreeMap<u64, Bytes>,
+}
+
+impl Group {
+    fn new(id: GroupId) -> Self {
+        let machine = Machine::open(id, MemoryTables::default()).expect("empty tables");
+        let log = BTreeMap::new();
+        Self { machine, log }
+    }
+
+    fn apply(&mut self, at: Timestamp, proposal: Proposal) -> Outcome {
+        let index = self.log.len() as u64 + 1;
+        let body = Batch::encode(at, vec![proposal]);
+        let mut applied = self.machine.apply(index, &body).expect("sound tables");
+        self.log.insert(index, body);
+        applied.outcomes.remove(0)
+    }
+
+    fn payload(&self, place: PayloadRef) -> Bytes {
+        let from = place.offset as usize;
+        self.log[&place.index].slice(from..from + place.len as usize)
+    }
+}
+
+/// What the door sees of a node.
+pub(super) struct MemoryLedger {
+    clock: Clock,
+    groups: Mutex<[Group; 2]>,
+    arrived: Notify,
+    /// What every commit answers, while it is set.
+    outage: Mutex<Option<Unavailable>>,
+    /// How many publishes are still to be told that their plan is stale.
+    stale: Mutex<usize>,
+}
+
+impl MemoryLedger {
+    pub(super) fn new(clock: Clock) -> Arc<Self> {
+        Arc::new(Self {
+            clock,
+            groups: Mutex::new([Group::new(GroupId::META), Group::new(GroupId::DATA)]),
+            arrived: Notify::new(),
+            outage: Mutex::new(None),
+            stale: Mutex::new(0),
+        })
+    }
+
+    /// Makes every commit fail so, or work again.
+    pub(super) fn fail_with(&self, outage: Option<Unavailable>) {
+        *self.outage.lock().unwrap() = outage;
+    }
+
+    /// Tells the next publishes that their plan is stale.
+    pub(super) fn make_stale(&self, publishes: usize) {
+        *self.stale.lock().unwrap() = publishes;
+    }
+
+    fn groups(&self) -> MutexGuard<'_, [Group; 2]> {
+        self.groups.lock().unwrap()
+    }
+
+    fn run(&self, group: GroupId, proposal: Proposal) -> Result<Outcome, Unavailable> {
+        if let Some(outage) = &*self.outage.lock().unwrap() {
+            return Err(outage.clone());
+        }
+        if matches!(proposal.command, Command::Publish(_)) {
+            let mut stale = self.stale.lock().unwrap();
+            if *stale > 0 {
+                *stale -= 1;
+                return Ok(Outcome::Refused(Refusal::StalePlan(Revision(0))));
+            }
+        }
+        // A receive brings nothing: waking receivers for it would wake the one that asks.
+        let brings = !matches!(proposal.command, Command::Tick | Command::Receive(_));
+        let mut groups = self.groups();
+        let at = self.clock.now();
+        let outcome = groups[group.0 as usize].apply(at, proposal);
+        let [meta, data] = &mut *groups;
+        if meta.machine.revision() > data.machine.revision() {
+            let news = meta.machine.news(data.machine.revision(), GroupId::DATA);
+            data.apply(at, Proposal::bare(Command::Adopt(news.expect("news"))));
+        }
+        if brings {
+            self.arrived.notify_waiters();
+        }
+        Ok(outcome)
+    }
+
+    fn lease(&self, group: GroupId, receive: Receive) -> Result<Result<Vec<Message>, Refusal>, Unavailable> {
+        self.run(group, Proposal::bare(Command::Tick))?;
+        let leases = match self.run(group, Proposal::bare(Command::Receive(receive)))? {
+            Outcome::Received(leases) => leases,
+            Outcome::Refused(refusal) => return Ok(Err(refusal)),
+            other => panic!("a receive came to {other:?}"),
+        };
+        let groups = self.groups();
+        let message = |lease: millrace_model::outcome::Lease| Message {
+            event: groups[group.0 as usize].payload(lease.payload),
+            lease,
+        };
+        Ok(Ok(leases.into_iter().map(message).collect()))
+    }
+}
+
+impl Ledger for MemoryLedger {
+    fn commit(&self, group: GroupId, proposal: Proposal) -> BoxFuture<'_, Result<Outcome, Unavailable>> {
+        Box::pin(async move { self.run(group, proposal) })
+    }
+
+    fn receive(
+        &self,
+        group: GroupId,
+        receive: Receive,
+        wait: Duration,
+    ) -> BoxFuture<'_, Result<Result<Vec<Message>, Refusal>, Unavailable>> {
+        Box::pin(async move {
+            let until = Instant::now() + wait;
+            loop {
+                let arrived = self.arrived.notified();
+                let found = self.lease(group, receive)?;
+                let is_empty = found.as_ref().is_ok_and(Vec::is_empty);
+                if !is_empty || tokio::time::timeout_at(until, arrived).await.is_err() {
+                    return Ok(found);
+                }
+            }
+        })
+    }
+
+    fn query(&self, group: GroupId, query: Query) -> BoxFuture<'_, Result<Answer, Unavailable>> {
+        let answer = self.groups()[group.0 as usize].machine.query(&query);
+        Box::pin(async move { Ok(answer.expect("sound tables")) })
+    }
+
+    fn payloads(&self, group: GroupId, places: Vec<PayloadRef>) -> BoxFuture<'_, Result<Vec<Bytes>, Unavailable>> {
+        let groups = self.groups();
+        let group = &groups[group.0 as usize];
+        let payloads: Vec<_> = places.into_iter().map(|place| group.payload(place)).collect();
+        Box::pin(async move { Ok(payloads) })
+    }
+
+    fn topology(&self) -> Arc<Topology> {
+        self.groups()[0].machine.topology()
+    }
+
+    fn data_groups(&self) -> Vec<GroupId> {
+        vec![GroupId::DATA]
+    }
+
+    fn status(&self) -> Status {
+        let outage = self.outage.lock().unwrap();
+        let member = MemberStatus {
+            node: 1,
+            state: "leader".to_owned(),
+            match_index: Some(1),
+        };
+        Status {
+            node: 1,
+            reasons: outage.iter().map(ToString::to_string).collect(),
+            storage_full: false,
+            groups: vec![GroupStatus {
+                id: GroupId::META,
+                leader: Some(1),
+                term: 1,
+                applied: 1,
+                members: vec![member],
+            }],
+        }
+    }
+
+    fn metrics(&self) -> String {
+        "# TYPE millrace_log_bytes gauge\nmillrace_log_bytes 7".to_owned()
+    }
+}

@@ -1,0 +1,158 @@
+//! The door on a real socket: what a client could hold open is bounded, and a bad request costs one answer.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::rig::Door;
+use crate::{GatewayConfig, serve};
+
+struct Server {
+    address: std::net::SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<()>,
+}
+
+async fn server(config: GatewayConfig) -> Server {
+    let door = Door::with(config).with_orders().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let (stop, stopped) = oneshot::channel();
+    let task = tokio::spawn(serve(listener, door.gateway.clone(), async {
+        let _ = stopped.await;
+    }));
+    let stop = Some(stop);
+    Server { address, stop, task }
+}
+
+impl Server {
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.expect("connected")
+    }
+}
+
+/// Reads one answer: its head as text, and its body by its length.
+async fn answer(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.expect("an answer"));
+    }
+    let mut text = String::from_utf8(head).expect("ASCII");
+    let length = text.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let mut body = vec![0; length.map_or(0, |length| length.parse().expect("a number"))];
+    stream.read_exact(&mut body).await.expect("the body");
+    text.push_str(&String::from_utf8(body).expect("UTF-8"));
+    text
+}
+
+const LIVE: &[u8] = b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n";
+
+#[tokio::test]
+async fn requests_may_be_pipelined() {
+    let server = server(GatewayConfig::default()).await;
+    let mut stream = server.connect().await;
+    stream.write_all(&[LIVE, LIVE, LIVE].concat()).await.expect("sent");
+    for _ in 0..3 {
+        assert!(answer(&mut stream).await.starts_with("HTTP/1.1 200 "));
+    }
+}
+
+#[tokio::test]
+async fn ten_thousand_headers_are_431_and_the_next_client_is_served() {
+    let server = server(GatewayConfig::default()).await;
+    let mut stream = server.connect().await;
+    let headers: String = (0..10_000).map(|at| format!("x-{at}: y\r\n")).collect();
+    let request = format!("GET /livez HTTP/1.1\r\nhost: x\r\n{headers}\r\n");
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    assert!(answer(&mut stream).await.starts_with("HTTP/1.1 431 "));
+    let mut next = server.connect().await;
+    next.write_all(LIVE).await.expect("sent");
+    assert!(answer(&mut next).await.starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test]
+async fn an_oversize_chunked_body_is_413_on_a_sane_connection() {
+    let server = server(GatewayConfig::default()).await;
+    let mut stream = server.connect().await;
+    let head = "POST /v1/topics/orders/messages HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    let chunk = [b"10000\r\n".as_slice(), &[b'x'; 65_536], b"\r\n"].concat();
+    for _ in 0..100 {
+        stream.write_all(&chunk).await.expect("the door reads on");
+    }
+    stream.write_all(b"0\r\n\r\n").await.expect("sent");
+    let text = answer(&mut stream).await;
+    assert!(text.starts_with("HTTP/1.1 413 ") && text.contains("message_too_large"), "{text}");
+    stream.write_all(LIVE).await.expect("sent");
+    assert!(answer(&mut stream).await.starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test]
+async fn a_client_that_asks_first_is_refused_before_it_sends() {
+    let server = server(GatewayConfig::default()).await;
+    let mut stream = server.connect().await;
+    let head = "PUT /v1/plugins/p/versions/1 HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 100000000\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    let text = answer(&mut stream).await;
+    assert!(text.starts_with("HTTP/1.1 413 ") && text.contains("component_too_large"), "{text}");
+}
+
+#[tokio::test]
+async fn slow_heads_and_slow_bodies_are_cut() {
+    let config = GatewayConfig {
+        head_read_max: Duration::from_millis(200),
+        body_read_max: Duration::from_millis(200),
+        ..GatewayConfig::default()
+    };
+    let server = server(config).await;
+    let mut head = server.connect().await;
+    head.write_all(b"GET /livez HTTP/1.1\r\nhos").await.expect("sent");
+    let mut rest = Vec::new();
+    timeout(Duration::from_secs(5), head.read_to_end(&mut rest)).await.expect("cut").expect("closed");
+    let mut body = server.connect().await;
+    let head = "POST /v1/topics/orders/messages HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nabc";
+    body.write_all(head.as_bytes()).await.expect("sent");
+    let text = timeout(Duration::from_secs(5), answer(&mut body)).await.expect("answered");
+    assert!(text.starts_with("HTTP/1.1 408 ") && text.contains("request_timeout"), "{text}");
+}
+
+#[tokio::test]
+async fn stopping_answers_long_polls_and_ends() {
+    let mut server = server(GatewayConfig::default()).await;
+    let mut stream = server.connect().await;
+    let body = r#"{"wait_seconds":30}"#;
+    let request = format!(
+        "POST /v1/queues/work/receive HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    server.stop.take().expect("once").send(()).expect("the server runs");
+    let text = timeout(Duration::from_secs(5), answer(&mut stream)).await.expect("answered");
+    assert!(text.ends_with(r#"{"messages":[]}"#), "{text}");
+    timeout(Duration::from_secs(5), server.task).await.expect("ended").expect("no panic");
+    assert!(TcpStream::connect(server.address).await.is_err(), "nobody listens");
+}
+
+#[tokio::test]
+async fn connections_past_the_bound_wait_for_room() {
+    let config = GatewayConfig {
+        connections_max: 1,
+        ..GatewayConfig::default()
+    };
+    let server = server(config).await;
+    let mut first = server.connect().await;
+    first.write_all(LIVE).await.expect("sent");
+    answer(&mut first).await;
+    let mut second = server.connect().await;
+    second.write_all(LIVE).await.expect("sent");
+    let early = timeout(Duration::from_millis(200), answer(&mut second)).await;
+    assert!(early.is_err(), "the first still holds the place");
+    drop(first);
+    let text = timeout(Duration::from_secs(5), answer(&mut second)).await.expect("answered");
+    assert!(text.starts_with("HTTP/1.1 200 "));
+}
