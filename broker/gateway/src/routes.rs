@@ -137,10 +137,11 @@ pub fn router(gateway: Gateway) -> Router {
             door::refuse(&gateway, request.headers(), &failure())
         }
     };
-    let empty = Router::new()
+    let mounted = all().iter().fold(Router::new(), mount);
+    let guarded = mounted
         .fallback(refuse(door::not_found))
         .method_not_allowed_fallback(refuse(door::method_not_allowed));
-    all().iter().fold(empty, mount).with_state(gateway)
+    guarded.with_state(gateway)
 }
 
 fn mount(router: Router<Gateway>, route: &'static Route) -> Router<Gateway> {

@@ -49,14 +49,15 @@ pub async fn serve(listener: TcpListener, gateway: Gateway, shutdown: impl Futur
     }
 }
 
+/// HTTP/1.1 with its bounds. Without `pipeline_flush`: while it has unread input it does not flush the answer
+/// to a head that it cannot read (hyper 1.12).
 fn protocol(gateway: &Gateway) -> http1::Builder {
     let config = gateway.config();
     let mut protocol = http1::Builder::new();
     protocol
         .timer(TokioTimer::new())
         .header_read_timeout(config.head_read_max)
-        .max_buf_size(config.head_bytes_max)
-        .pipeline_flush(true);
+        .max_buf_size(config.head_bytes_max);
     protocol
 }
 

@@ -2,6 +2,7 @@
 
 mod batch;
 mod binary;
+mod depth;
 mod headers;
 mod plain;
 
@@ -72,7 +73,7 @@ pub(crate) async fn read(
         .read_body(call.gateway.config().request_bytes_max, code)
         .await?;
     let instructions = Instructions::read(call, place, &body)?;
-    let parsed = match form {
+    let parsed: Vec<Result<Event, Refused>> = match form {
         Form::Batch => batch::read(&body, call.gateway.config().request_events_max)?,
         Form::Structured => vec![structured(body)],
         Form::Binary => vec![binary::read(&call.head.headers, body).map_err(Refused::from)],
@@ -126,6 +127,15 @@ fn bad_content_type() -> Failure {
 
 /// One event of the JSON format.
 fn structured(text: Bytes) -> Result<Event, Refused> {
+    if depth::is_too_deep(&text) {
+        let detail = format!(
+            "the event is nested deeper than {} levels",
+            depth::LEVELS_MAX
+        );
+        return Err(Failure::bad_request("invalid_data", detail)
+            .at("/data")
+            .into());
+    }
     Event::from_json(text)
         .map_err(|problems| Refused::from(Failure::problems(StatusCode::BAD_REQUEST, problems)))
 }
@@ -204,6 +214,9 @@ fn data(content_type: Option<&str>, body: Bytes) -> Data {
         return Data::Binary(body);
     };
     if media_type::is_json(content_type) {
+        if depth::is_too_deep(&body) {
+            return Data::Binary(body);
+        }
         return match serde_json::from_slice::<&serde_json::value::RawValue>(&body) {
             Ok(_) => Data::Json(body),
             Err(_) => Data::Binary(body),

@@ -8,13 +8,20 @@ use super::rig::Door;
 async fn the_document_is_openapi_3_1_with_every_reference_in_it() {
     let door = Door::new();
     let document = door.get("/openapi.json").await.expect(200).json();
-    assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")));
+    assert!(
+        document["openapi"]
+            .as_str()
+            .is_some_and(|version| version.starts_with("3.1"))
+    );
     let mut references = Vec::new();
     collect(&document, &mut references);
     assert!(references.len() > 50);
     for reference in references {
         let pointer = reference.strip_prefix('#').expect("inside the document");
-        assert!(document.pointer(pointer).is_some(), "{reference} leads nowhere");
+        assert!(
+            document.pointer(pointer).is_some(),
+            "{reference} leads nowhere"
+        );
     }
 }
 
@@ -42,7 +49,12 @@ async fn every_operation_has_an_id_of_its_own_and_problems_of_one_form() {
             assert!(ids.insert(id.to_owned()), "{id} is taken");
             for (status, response) in operation["responses"].as_object().expect("responses") {
                 if status.starts_with(['4', '5']) {
-                    assert!(response["content"].get("application/problem+json").is_some(), "{id} {status}");
+                    assert!(
+                        response["content"]
+                            .get("application/problem+json")
+                            .is_some(),
+                        "{id} {status}"
+                    );
                 }
             }
         }

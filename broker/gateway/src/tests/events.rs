@@ -16,7 +16,11 @@ const BINARY: [(&str, &str); 5] = [
 
 async fn published(headers: &[(&str, &str)], body: &'static [u8]) -> Value {
     let door = Door::new().with_orders().await;
-    let answer = door.call("POST", TOPIC, headers, body).await.expect(200).json();
+    let answer = door
+        .call("POST", TOPIC, headers, body)
+        .await
+        .expect(200)
+        .json();
     assert_eq!(answer["messages"][0]["deliveries"], 1, "{answer}");
     let mut messages = door.receive().await;
     assert_eq!(messages.len(), 1);
@@ -27,7 +31,11 @@ async fn published(headers: &[(&str, &str)], body: &'static [u8]) -> Value {
 #[tokio::test]
 async fn binary_mode_takes_attributes_from_headers_and_data_from_the_body() {
     let mut headers = BINARY.to_vec();
-    headers.extend([("ce-subject", "caf%C3%A9"), ("ce-time", "2026-01-31T12:00:00Z"), ("ce-tags", "a,b")]);
+    headers.extend([
+        ("ce-subject", "caf%C3%A9"),
+        ("ce-time", "2026-01-31T12:00:00Z"),
+        ("ce-tags", "a,b"),
+    ]);
     let event = published(&headers, br#"{"total": 1.50, "n":[1]}"#).await;
     let want = json!({"specversion": "1.0", "id": "e-1", "source": "/shop", "type": "order.created",
         "subject": "café", "time": "2026-01-31T12:00:00Z", "datacontenttype": "application/json",
@@ -39,11 +47,31 @@ async fn binary_mode_takes_attributes_from_headers_and_data_from_the_body() {
 async fn data_is_json_text_or_bytes_by_its_media_type_and_its_content() {
     let cases: [(&str, &[u8], &str, Value); 9] = [
         ("application/json", b"{\"a\": 1}", "data", json!({"a": 1})),
-        ("application/vnd.x+json; charset=utf-8", b"[1]", "data", json!([1])),
+        (
+            "application/vnd.x+json; charset=utf-8",
+            b"[1]",
+            "data",
+            json!([1]),
+        ),
         ("application/json", b"null", "data", Value::Null),
-        ("application/json", b"{broken", "data_base64", json!("e2Jyb2tlbg==")),
-        ("text/plain", "d\u{e9}j\u{e0} \"vu\"".as_bytes(), "data", json!("déjà \"vu\"")),
-        ("text/plain; charset=iso-8859-1", b"abc", "data_base64", json!("YWJj")),
+        (
+            "application/json",
+            b"{broken",
+            "data_base64",
+            json!("e2Jyb2tlbg=="),
+        ),
+        (
+            "text/plain",
+            "d\u{e9}j\u{e0} \"vu\"".as_bytes(),
+            "data",
+            json!("déjà \"vu\""),
+        ),
+        (
+            "text/plain; charset=iso-8859-1",
+            b"abc",
+            "data_base64",
+            json!("YWJj"),
+        ),
         ("text/plain", b"\xff\xfe", "data_base64", json!("//4=")),
         ("image/png", b"\x89PNG", "data_base64", json!("iVBORw==")),
         ("application/json", b"", "absent", Value::Null),
@@ -52,9 +80,20 @@ async fn data_is_json_text_or_bytes_by_its_media_type_and_its_content() {
         let mut headers = BINARY.to_vec();
         headers[4].1 = media_type;
         let event = published(&headers, body).await;
-        let found: Vec<_> = ["data", "data_base64"].into_iter().filter(|name| event.get(*name).is_some()).collect();
-        assert_eq!(found.first().copied().unwrap_or("absent"), member, "{media_type}: {event}");
-        assert_eq!(event.get(member).unwrap_or(&Value::Null), &want, "{media_type}");
+        let found: Vec<_> = ["data", "data_base64"]
+            .into_iter()
+            .filter(|name| event.get(*name).is_some())
+            .collect();
+        assert_eq!(
+            found.first().copied().unwrap_or("absent"),
+            member,
+            "{media_type}: {event}"
+        );
+        assert_eq!(
+            event.get(member).unwrap_or(&Value::Null),
+            &want,
+            "{media_type}"
+        );
         assert_eq!(event["datacontenttype"], media_type);
     }
 }
@@ -63,10 +102,18 @@ async fn data_is_json_text_or_bytes_by_its_media_type_and_its_content() {
 async fn structured_events_come_out_byte_for_byte() {
     let text = br#"{ "id":"1", "specversion" : "1.0","type":"t","source":"s", "data": {"z":1.0e2,"a":"\u00e9"} }"#;
     let door = Door::new().with_orders().await;
-    door.call("POST", TOPIC, EVENT, text.as_slice()).await.expect(200);
-    let answer = door.post("/v1/queues/work/receive", &json!({})).await.expect(200);
+    door.call("POST", TOPIC, EVENT, text.as_slice())
+        .await
+        .expect(200);
+    let answer = door
+        .post("/v1/queues/work/receive", &json!({}))
+        .await
+        .expect(200);
     let body = std::str::from_utf8(&answer.body).expect("UTF-8");
-    assert!(body.contains(std::str::from_utf8(text).expect("UTF-8")), "{body}");
+    assert!(
+        body.contains(std::str::from_utf8(text).expect("UTF-8")),
+        "{body}"
+    );
 }
 
 #[tokio::test]
@@ -90,14 +137,21 @@ async fn the_requests_trace_is_handed_on_unless_the_event_has_one() {
     let sent = ("traceparent", trace);
     let mut headers = EVENT.to_vec();
     headers.push(sent);
-    let own: &[u8] = br#"{"specversion":"1.0","id":"1","source":"s","type":"t","traceparent":"mine"}"#;
-    let none: &[u8] = br#"{"specversion":"1.0","id":"1","source":"s","type":"t","traceparent":null}"#;
+    let own: &[u8] =
+        br#"{"specversion":"1.0","id":"1","source":"s","type":"t","traceparent":"mine"}"#;
+    let none: &[u8] =
+        br#"{"specversion":"1.0","id":"1","source":"s","type":"t","traceparent":null}"#;
     let plain: &[u8] = br#"{"specversion":"1.0","id":"1","source":"s","type":"t","data":[ 1 ]}"#;
     for (text, want) in [(own, "mine"), (none, trace), (plain, trace)] {
         assert_eq!(published(&headers, text).await["traceparent"], want);
     }
     assert_eq!(published(&[sent], b"x").await["traceparent"], trace);
-    assert!(published(&[("traceparent", "00-zz")], b"x").await.get("traceparent").is_none());
+    assert!(
+        published(&[("traceparent", "00-zz")], b"x")
+            .await
+            .get("traceparent")
+            .is_none()
+    );
 }
 
 #[tokio::test]
@@ -105,16 +159,27 @@ async fn a_batch_has_one_result_an_event_in_order() {
     let door = Door::new().with_orders().await;
     let good = |id: &str| json!({"specversion": "1.0", "id": id, "source": "s", "type": "t"});
     let batch = json!([good("a"), {"specversion": "1.0"}, good("b"), 7]).to_string();
-    let answer = door.call("POST", TOPIC, BATCH, batch).await.expect(200).json();
+    let answer = door
+        .call("POST", TOPIC, BATCH, batch)
+        .await
+        .expect(200)
+        .json();
     let results = answer["messages"].as_array().expect("results");
     assert_eq!(results.len(), 4);
-    assert_eq!((&results[0]["id"], &results[2]["id"]), (&json!("a"), &json!("b")));
+    assert_eq!(
+        (&results[0]["id"], &results[2]["id"]),
+        (&json!("a"), &json!("b"))
+    );
     assert_eq!(results[1]["error"]["code"], "missing_attribute");
     assert_eq!(results[3]["error"]["code"], "invalid_event");
     assert_eq!(door.receive().await.len(), 2);
 
     let bad = json!([{"specversion": "0.3", "id": "x", "source": "s", "type": "t"}, 7]).to_string();
-    let refused = door.call("POST", TOPIC, BATCH, bad).await.expect(400).json();
+    let refused = door
+        .call("POST", TOPIC, BATCH, bad)
+        .await
+        .expect(400)
+        .json();
     assert_eq!(refused["code"], "unsupported_specversion");
     assert_eq!(refused["messages"][1]["error"]["code"], "invalid_event");
 }
@@ -124,8 +189,16 @@ async fn an_idempotency_key_is_accepted_once() {
     let door = Door::new().with_orders().await;
     let key = [("idempotency-key", "k-1"), ("content-type", "text/plain")];
     for path in [TOPIC, "/v1/queues/work/messages"] {
-        let first = door.call("POST", path, &key, "one").await.expect(200).json();
-        let again = door.call("POST", path, &key, "one").await.expect(200).json();
+        let first = door
+            .call("POST", path, &key, "one")
+            .await
+            .expect(200)
+            .json();
+        let again = door
+            .call("POST", path, &key, "one")
+            .await
+            .expect(200)
+            .json();
         assert_eq!(first, again, "a retry gets the first answer");
         let other = door.call("POST", path, &key, "two").await.expect(422);
         assert_eq!(other.code(), "idempotency_key_reused");
@@ -136,9 +209,15 @@ async fn an_idempotency_key_is_accepted_once() {
 #[tokio::test]
 async fn a_delay_keeps_messages_away() {
     let door = Door::new().with_orders().await;
-    door.call("POST", TOPIC, &[("millrace-delay-seconds", "60")], "late").await.expect(200);
+    door.call("POST", TOPIC, &[("millrace-delay-seconds", "60")], "late")
+        .await
+        .expect(200);
     assert!(door.receive().await.is_empty());
-    let peeked = door.get("/v1/queues/work/messages?state=delayed").await.expect(200).json();
+    let peeked = door
+        .get("/v1/queues/work/messages?state=delayed")
+        .await
+        .expect(200)
+        .json();
     assert_eq!(peeked["items"][0]["state"], "delayed");
     door.pass(60_000);
     assert_eq!(door.receive().await.len(), 1);
@@ -147,15 +226,21 @@ async fn a_delay_keeps_messages_away() {
 #[tokio::test]
 async fn a_schema_is_checked_with_pointers_or_only_warned_of() {
     let door = Door::new().with_orders().await;
-    let schema = json!({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]});
+    let schema =
+        json!({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]});
     let topic = json!({"schema": schema});
     door.put("/v1/topics/orders", &topic).await.expect(200);
-    let refused = door.call("POST", TOPIC, &BINARY, "{\"n\":\"x\"}").await.expect(422);
+    let refused = door
+        .call("POST", TOPIC, &BINARY, "{\"n\":\"x\"}")
+        .await
+        .expect(422);
     assert_eq!(refused.code(), "schema_violation");
     assert_eq!(refused.json()["errors"][0]["pointer"], "/data/n");
     let not_json = door.call("POST", TOPIC, &[], "text").await.expect(422);
     assert_eq!(not_json.json()["pointer"], "/data");
-    door.call("POST", TOPIC, &BINARY, "{\"n\":1}").await.expect(200);
+    door.call("POST", TOPIC, &BINARY, "{\"n\":1}")
+        .await
+        .expect(200);
     let lax = json!({"schema": topic["schema"], "schema_mode": "warn"});
     door.put("/v1/topics/orders", &lax).await.expect(200);
     door.call("POST", TOPIC, &BINARY, "{}").await.expect(200);
@@ -166,9 +251,13 @@ async fn a_schema_is_checked_with_pointers_or_only_warned_of() {
 async fn text_that_would_burst_when_escaped_goes_through_as_bytes() {
     let door = Door::new().with_orders().await;
     let text = "\u{1}".repeat(1_000_000);
-    door.call("POST", TOPIC, &[("content-type", "text/plain")], text).await.expect(200);
+    door.call("POST", TOPIC, &[("content-type", "text/plain")], text)
+        .await
+        .expect(200);
     let received = door.receive().await;
-    let data = received[0]["event"]["data_base64"].as_str().expect("base64");
+    let data = received[0]["event"]["data_base64"]
+        .as_str()
+        .expect("base64");
     assert_eq!(data.len(), 1_333_336);
 }
 
@@ -176,7 +265,9 @@ async fn text_that_would_burst_when_escaped_goes_through_as_bytes() {
 async fn explain_tells_what_each_subscription_did() {
     let door = Door::new().with_orders().await;
     let filtered = json!({"filter": {"tags": ["eu"]}, "to": {"queue": "work"}});
-    door.put("/v1/topics/orders/subscriptions/eu", &filtered).await.expect(201);
+    door.put("/v1/topics/orders/subscriptions/eu", &filtered)
+        .await
+        .expect(201);
     let path = format!("{TOPIC}?explain=true");
     let answer = door.call("POST", &path, &[], "x").await.expect(200).json();
     let want = json!([
@@ -193,5 +284,8 @@ async fn a_stale_plan_is_made_again_and_at_last_given_up() {
     door.call("POST", TOPIC, &[], "x").await.expect(200);
     door.ledger.make_stale(100);
     let given_up = door.call("POST", TOPIC, &[], "x").await.expect(503);
-    assert_eq!((given_up.code().as_str(), given_up.header("retry-after")), ("not_ready", "1"));
+    assert_eq!(
+        (given_up.code().as_str(), given_up.header("retry-after")),
+        ("not_ready", "1")
+    );
 }

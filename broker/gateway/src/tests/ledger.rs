@@ -107,7 +107,11 @@ impl MemoryLedger {
         Ok(outcome)
     }
 
-    fn lease(&self, group: GroupId, receive: Receive) -> Result<Result<Vec<Message>, Refusal>, Unavailable> {
+    fn lease(
+        &self,
+        group: GroupId,
+        receive: Receive,
+    ) -> Result<Result<Vec<Message>, Refusal>, Unavailable> {
         self.run(group, Proposal::bare(Command::Tick))?;
         let leases = match self.run(group, Proposal::bare(Command::Receive(receive)))? {
             Outcome::Received(leases) => leases,
@@ -124,7 +128,11 @@ impl MemoryLedger {
 }
 
 impl Ledger for MemoryLedger {
-    fn commit(&self, group: GroupId, proposal: Proposal) -> BoxFuture<'_, Result<Outcome, Unavailable>> {
+    fn commit(
+        &self,
+        group: GroupId,
+        proposal: Proposal,
+    ) -> BoxFuture<'_, Result<Outcome, Unavailable>> {
         Box::pin(async move { self.run(group, proposal) })
     }
 
@@ -152,10 +160,17 @@ impl Ledger for MemoryLedger {
         Box::pin(async move { Ok(answer.expect("sound tables")) })
     }
 
-    fn payloads(&self, group: GroupId, places: Vec<PayloadRef>) -> BoxFuture<'_, Result<Vec<Bytes>, Unavailable>> {
+    fn payloads(
+        &self,
+        group: GroupId,
+        places: Vec<PayloadRef>,
+    ) -> BoxFuture<'_, Result<Vec<Bytes>, Unavailable>> {
         let groups = self.groups();
         let group = &groups[group.0 as usize];
-        let payloads: Vec<_> = places.into_iter().map(|place| group.payload(place)).collect();
+        let payloads: Vec<_> = places
+            .into_iter()
+            .map(|place| group.payload(place))
+            .collect();
         Box::pin(async move { Ok(payloads) })
     }
 

@@ -12,7 +12,12 @@ async fn outages_have_their_status_code_and_retry_after() {
     let cases = [
         (Unavailable::Overloaded, 429, "overloaded", "1"),
         (Unavailable::NoQuorum, 503, "no_quorum", "1"),
-        (Unavailable::NotReady("starting".into()), 503, "not_ready", "1"),
+        (
+            Unavailable::NotReady("starting".into()),
+            503,
+            "not_ready",
+            "1",
+        ),
         (Unavailable::OutcomeUnknown, 504, "outcome_unknown", ""),
         (Unavailable::StorageFull, 507, "storage_full", ""),
     ];
@@ -26,7 +31,10 @@ async fn outages_have_their_status_code_and_retry_after() {
             ("DELETE", "/v1/queues/work"),
         ] {
             let answer = door.call(method, path, &[], "").await.expect(status);
-            assert_eq!((answer.code().as_str(), answer.header("retry-after")), (code, retry_after));
+            assert_eq!(
+                (answer.code().as_str(), answer.header("retry-after")),
+                (code, retry_after)
+            );
         }
         let ready = door.get("/readyz").await.expect(503);
         assert_eq!(ready.json()["errors"][0]["code"], "not_ready");
@@ -40,13 +48,21 @@ async fn outages_have_their_status_code_and_retry_after() {
 async fn the_cluster_is_shown() {
     let door = Door::new();
     let cluster = door.get("/v1/cluster").await.expect(200).json();
-    assert_eq!((&cluster["node"], &cluster["groups"][0]["members"][0]["state"]), (&json!(1), &json!("leader")));
+    assert_eq!(
+        (
+            &cluster["node"],
+            &cluster["groups"][0]["members"][0]["state"]
+        ),
+        (&json!(1), &json!("leader"))
+    );
 }
 
 #[tokio::test]
 async fn metrics_of_all_rooms_are_one_text() {
     let door = Door::new().with_orders().await;
-    door.call("POST", "/v1/topics/orders/messages", &[], "x").await.expect(200);
+    door.call("POST", "/v1/topics/orders/messages", &[], "x")
+        .await
+        .expect(200);
     door.receive().await;
     door.get("/v1/queues/nothing").await.expect(404);
     let answer = door.get("/metrics").await.expect(200);
@@ -62,7 +78,10 @@ async fn metrics_of_all_rooms_are_one_text() {
     ] {
         assert!(text.lines().any(|one| one == line), "{line} in\n{text}");
     }
-    assert!(text.contains("\nprocess_cpu_seconds_total ") && text.contains("\nprocess_resident_memory_bytes "));
+    assert!(
+        text.contains("\nprocess_cpu_seconds_total ")
+            && text.contains("\nprocess_resident_memory_bytes ")
+    );
     assert!(text.contains("millrace_http_request_seconds_bucket{le=\"0.0001\",method="));
     assert!(text.ends_with("# EOF\n") && text.matches("# EOF").count() == 1);
 }
@@ -70,10 +89,14 @@ async fn metrics_of_all_rooms_are_one_text() {
 #[tokio::test]
 async fn requests_keep_sane_ids_of_their_own() {
     let door = Door::new();
-    let own = door.call("GET", "/livez", &[("x-request-id", "mine-1")], "").await;
+    let own = door
+        .call("GET", "/livez", &[("x-request-id", "mine-1")], "")
+        .await;
     assert_eq!(own.header("x-request-id"), "mine-1");
     let long = "x".repeat(200);
-    let odd = door.call("GET", "/livez", &[("x-request-id", &long)], "").await;
+    let odd = door
+        .call("GET", "/livez", &[("x-request-id", &long)], "")
+        .await;
     assert_eq!(odd.header("x-request-id").len(), 21);
 }
 
@@ -85,8 +108,14 @@ async fn a_full_door_turns_data_away_but_not_acks() {
     };
     let door = Door::with(config);
     let put = door.put("/v1/queues/work", &json!({})).await.expect(429);
-    assert_eq!((put.code().as_str(), put.header("retry-after")), ("overloaded", "1"));
+    assert_eq!(
+        (put.code().as_str(), put.header("retry-after")),
+        ("overloaded", "1")
+    );
     door.get("/v1/queues").await.expect(200);
-    let ack = door.post("/v1/queues/work/ack", &json!({"receipts": []})).await.expect(404);
+    let ack = door
+        .post("/v1/queues/work/ack", &json!({"receipts": []}))
+        .await
+        .expect(404);
     assert_eq!(ack.code(), "queue_not_found");
 }

@@ -7,8 +7,8 @@ use millrace_model::catalog::{Subscription, Topology};
 use millrace_model::command::{Delivery, Park};
 use millrace_model::plugin::{Description, World};
 use millrace_model::router::{
-    ConfigureError, Explained, Inspection, InvalidComponent, Plan, PlanError, PlanRequest, Rejection,
-    Verdict,
+    ConfigureError, Explained, Inspection, InvalidComponent, Plan, PlanError, PlanRequest,
+    Rejection, Verdict,
 };
 use millrace_model::subscription::{DestinationRef, PluginBinding};
 use millrace_model::topic::JsonDocument;
@@ -23,7 +23,11 @@ impl Router for TestPlanner {
         let plan = |event| {
             let mut plan = Plan::default();
             for subscription in request.route.subscriptions.values() {
-                if request.only.as_ref().is_none_or(|only| only.id == subscription.id) {
+                if request
+                    .only
+                    .as_ref()
+                    .is_none_or(|only| only.id == subscription.id)
+                {
                     follow(&request, subscription, event, &mut plan);
                 }
             }
@@ -57,7 +61,11 @@ impl Router for TestPlanner {
         })
     }
 
-    fn configure(&self, _: Arc<PluginVersion>, binding: PluginBinding) -> BoxFuture<'_, Result<(), ConfigureError>> {
+    fn configure(
+        &self,
+        _: Arc<PluginVersion>,
+        binding: PluginBinding,
+    ) -> BoxFuture<'_, Result<(), ConfigureError>> {
         Box::pin(async move {
             if binding.config.0["do"] != "refuse" {
                 return Ok(());
@@ -74,7 +82,10 @@ impl Router for TestPlanner {
 
 fn follow(request: &PlanRequest, subscription: &Subscription, event: &Event, plan: &mut Plan) {
     let config = &subscription.subscription.config;
-    let filter = config.filter.as_ref().map(|filter| Filter::compile(filter).expect("checked at the door"));
+    let filter = config
+        .filter
+        .as_ref()
+        .map(|filter| Filter::compile(filter).expect("checked at the door"));
     let takes = filter.is_none_or(|filter| filter.takes(event, || event.json_data()));
     let plugin = config.plugin.as_ref();
     let order = plugin.map_or("", |plugin| plugin.config.0["do"].as_str().unwrap_or(""));
@@ -88,7 +99,13 @@ fn follow(request: &PlanRequest, subscription: &Subscription, event: &Event, pla
     };
     let mut to = Vec::new();
     match outcome {
-        Verdict::Delivered => deliver(&request.topology, subscription, request.delay_ms, plan, &mut to),
+        Verdict::Delivered => deliver(
+            &request.topology,
+            subscription,
+            request.delay_ms,
+            plan,
+            &mut to,
+        ),
         Verdict::Parked => plan.parked.push(Park {
             subscription: subscription.id,
             payload: 0,
@@ -117,7 +134,13 @@ fn follow(request: &PlanRequest, subscription: &Subscription, event: &Event, pla
     }
 }
 
-fn deliver(topology: &Topology, subscription: &Subscription, delay_ms: Option<u64>, plan: &mut Plan, to: &mut Vec<String>) {
+fn deliver(
+    topology: &Topology,
+    subscription: &Subscription,
+    delay_ms: Option<u64>,
+    plan: &mut Plan,
+    to: &mut Vec<String>,
+) {
     for (_, destination) in subscription.subscription.config.to.iter() {
         let DestinationRef::Queue(name) = destination else {
             continue;

@@ -47,7 +47,9 @@ impl Answer {
     }
 
     pub(super) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
     }
 
     /// The same, whose status must be `status`.
@@ -118,20 +120,32 @@ impl Door {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        self.send(request.body(Body::from(body.into())).expect("a request")).await
+        self.send(request.body(Body::from(body.into())).expect("a request"))
+            .await
     }
 
     /// The same, for a request that was made elsewhere.
     pub(super) async fn send(&self, request: Request<Body>) -> Answer {
-        let (method, path) = (request.method().as_str().to_lowercase(), request.uri().path().to_owned());
-        let response = self.router.clone().oneshot(request).await.expect("never fails");
+        let (method, path) = (
+            request.method().as_str().to_lowercase(),
+            request.uri().path().to_owned(),
+        );
+        let response = self
+            .router
+            .clone()
+            .oneshot(request)
+            .await
+            .expect("never fails");
         let (head, body) = response.into_parts();
         let answer = Answer {
             status: head.status.as_u16(),
             headers: head.headers,
             body: body.collect().await.expect("in memory").to_bytes(),
         };
-        assert!(!answer.header("x-request-id").is_empty(), "every answer has an id");
+        assert!(
+            !answer.header("x-request-id").is_empty(),
+            "every answer has an id"
+        );
         if head.status.is_client_error() || head.status.is_server_error() {
             self.check_problem(&answer, head.status);
         }
@@ -155,17 +169,39 @@ impl Door {
         let status = answer.status.to_string();
         let responses = &item[method]["responses"];
         let response = responses.get(&status);
-        let response = response.unwrap_or_else(|| panic!("{method} {template} does not document {status}"));
+        let response =
+            response.unwrap_or_else(|| panic!("{method} {template} does not document {status}"));
         let media_type = answer.header("content-type");
         if response.get("content").is_none() {
-            return assert!(answer.body.is_empty(), "{method} {template} {status} has no body");
+            return assert!(
+                answer.body.is_empty(),
+                "{method} {template} {status} has no body"
+            );
         }
         let content = response["content"].get(media_type);
-        assert!(content.is_some(), "{method} {template} {status} gives {media_type}");
+        assert!(
+            content.is_some(),
+            "{method} {template} {status} gives {media_type}"
+        );
         if media_type.ends_with("json") {
-            let parts = ["paths", template, method, "responses", &status, "content", media_type, "schema"];
-            let place: String = parts.iter().map(|part| format!("/{}", pointer(part))).collect();
-            self.validate(&format!("#{}", place.replace('{', "%7B").replace('}', "%7D")), answer);
+            let parts = [
+                "paths",
+                template,
+                method,
+                "responses",
+                &status,
+                "content",
+                media_type,
+                "schema",
+            ];
+            let place: String = parts
+                .iter()
+                .map(|part| format!("/{}", pointer(part)))
+                .collect();
+            self.validate(
+                &format!("#{}", place.replace('{', "%7B").replace('}', "%7D")),
+                answer,
+            );
         }
     }
 
@@ -174,10 +210,14 @@ impl Door {
         let fits = |template: &str| {
             let (ours, theirs) = (template.split('/'), path.split('/'));
             template.split('/').count() == path.split('/').count()
-                && ours.zip(theirs).all(|(ours, theirs)| ours.starts_with('{') || ours == theirs)
+                && ours
+                    .zip(theirs)
+                    .all(|(ours, theirs)| ours.starts_with('{') || ours == theirs)
         };
         let mut found = paths.iter().filter(|(template, _)| fits(template));
-        found.next().map(|(template, item)| (template.as_str(), item))
+        found
+            .next()
+            .map(|(template, item)| (template.as_str(), item))
     }
 
     fn validate(&self, place: &str, answer: &Answer) {
@@ -198,14 +238,22 @@ impl Door {
         self.put("/v1/queues/work", &json!({})).await.expect(201);
         self.put("/v1/topics/orders", &json!({})).await.expect(201);
         let to = json!({"to": {"queue": "work"}});
-        self.put("/v1/topics/orders/subscriptions/all", &to).await.expect(201);
+        self.put("/v1/topics/orders/subscriptions/all", &to)
+            .await
+            .expect(201);
         self
     }
 
     /// Receives up to a thousand messages of the queue `work`.
     pub(super) async fn receive(&self) -> Vec<Value> {
-        let answer = self.post("/v1/queues/work/receive", &json!({"max": 1000})).await.expect(200);
-        answer.json()["messages"].as_array().expect("messages").clone()
+        let answer = self
+            .post("/v1/queues/work/receive", &json!({"max": 1000}))
+            .await
+            .expect(200);
+        answer.json()["messages"]
+            .as_array()
+            .expect("messages")
+            .clone()
     }
 }
 

@@ -26,7 +26,11 @@ async fn server(config: GatewayConfig) -> Server {
         let _ = stopped.await;
     }));
     let stop = Some(stop);
-    Server { address, stop, task }
+    Server {
+        address,
+        stop,
+        task,
+    }
 }
 
 impl Server {
@@ -42,7 +46,9 @@ async fn answer(stream: &mut TcpStream) -> String {
         head.push(stream.read_u8().await.expect("an answer"));
     }
     let mut text = String::from_utf8(head).expect("ASCII");
-    let length = text.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let length = text
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "));
     let mut body = vec![0; length.map_or(0, |length| length.parse().expect("a number"))];
     stream.read_exact(&mut body).await.expect("the body");
     text.push_str(&String::from_utf8(body).expect("UTF-8"));
@@ -55,7 +61,10 @@ const LIVE: &[u8] = b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n";
 async fn requests_may_be_pipelined() {
     let server = server(GatewayConfig::default()).await;
     let mut stream = server.connect().await;
-    stream.write_all(&[LIVE, LIVE, LIVE].concat()).await.expect("sent");
+    stream
+        .write_all(&[LIVE, LIVE, LIVE].concat())
+        .await
+        .expect("sent");
     for _ in 0..3 {
         assert!(answer(&mut stream).await.starts_with("HTTP/1.1 200 "));
     }
@@ -78,7 +87,8 @@ async fn ten_thousand_headers_are_431_and_the_next_client_is_served() {
 async fn an_oversize_chunked_body_is_413_on_a_sane_connection() {
     let server = server(GatewayConfig::default()).await;
     let mut stream = server.connect().await;
-    let head = "POST /v1/topics/orders/messages HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
+    let head =
+        "POST /v1/topics/orders/messages HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
     stream.write_all(head.as_bytes()).await.expect("sent");
     let chunk = [b"10000\r\n".as_slice(), &[b'x'; 65_536], b"\r\n"].concat();
     for _ in 0..100 {
@@ -86,7 +96,10 @@ async fn an_oversize_chunked_body_is_413_on_a_sane_connection() {
     }
     stream.write_all(b"0\r\n\r\n").await.expect("sent");
     let text = answer(&mut stream).await;
-    assert!(text.starts_with("HTTP/1.1 413 ") && text.contains("message_too_large"), "{text}");
+    assert!(
+        text.starts_with("HTTP/1.1 413 ") && text.contains("message_too_large"),
+        "{text}"
+    );
     stream.write_all(LIVE).await.expect("sent");
     assert!(answer(&mut stream).await.starts_with("HTTP/1.1 200 "));
 }
@@ -98,7 +111,10 @@ async fn a_client_that_asks_first_is_refused_before_it_sends() {
     let head = "PUT /v1/plugins/p/versions/1 HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 100000000\r\n\r\n";
     stream.write_all(head.as_bytes()).await.expect("sent");
     let text = answer(&mut stream).await;
-    assert!(text.starts_with("HTTP/1.1 413 ") && text.contains("component_too_large"), "{text}");
+    assert!(
+        text.starts_with("HTTP/1.1 413 ") && text.contains("component_too_large"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -110,14 +126,25 @@ async fn slow_heads_and_slow_bodies_are_cut() {
     };
     let server = server(config).await;
     let mut head = server.connect().await;
-    head.write_all(b"GET /livez HTTP/1.1\r\nhos").await.expect("sent");
+    head.write_all(b"GET /livez HTTP/1.1\r\nhos")
+        .await
+        .expect("sent");
     let mut rest = Vec::new();
-    timeout(Duration::from_secs(5), head.read_to_end(&mut rest)).await.expect("cut").expect("closed");
+    timeout(Duration::from_secs(5), head.read_to_end(&mut rest))
+        .await
+        .expect("cut")
+        .expect("closed");
     let mut body = server.connect().await;
-    let head = "POST /v1/topics/orders/messages HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nabc";
+    let head =
+        "POST /v1/topics/orders/messages HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nabc";
     body.write_all(head.as_bytes()).await.expect("sent");
-    let text = timeout(Duration::from_secs(5), answer(&mut body)).await.expect("answered");
-    assert!(text.starts_with("HTTP/1.1 408 ") && text.contains("request_timeout"), "{text}");
+    let text = timeout(Duration::from_secs(5), answer(&mut body))
+        .await
+        .expect("answered");
+    assert!(
+        text.starts_with("HTTP/1.1 408 ") && text.contains("request_timeout"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -131,11 +158,24 @@ async fn stopping_answers_long_polls_and_ends() {
     );
     stream.write_all(request.as_bytes()).await.expect("sent");
     tokio::time::sleep(Duration::from_millis(100)).await;
-    server.stop.take().expect("once").send(()).expect("the server runs");
-    let text = timeout(Duration::from_secs(5), answer(&mut stream)).await.expect("answered");
+    server
+        .stop
+        .take()
+        .expect("once")
+        .send(())
+        .expect("the server runs");
+    let text = timeout(Duration::from_secs(5), answer(&mut stream))
+        .await
+        .expect("answered");
     assert!(text.ends_with(r#"{"messages":[]}"#), "{text}");
-    timeout(Duration::from_secs(5), server.task).await.expect("ended").expect("no panic");
-    assert!(TcpStream::connect(server.address).await.is_err(), "nobody listens");
+    timeout(Duration::from_secs(5), server.task)
+        .await
+        .expect("ended")
+        .expect("no panic");
+    assert!(
+        TcpStream::connect(server.address).await.is_err(),
+        "nobody listens"
+    );
 }
 
 #[tokio::test]
@@ -153,6 +193,8 @@ async fn connections_past_the_bound_wait_for_room() {
     let early = timeout(Duration::from_millis(200), answer(&mut second)).await;
     assert!(early.is_err(), "the first still holds the place");
     drop(first);
-    let text = timeout(Duration::from_secs(5), answer(&mut second)).await.expect("answered");
+    let text = timeout(Duration::from_secs(5), answer(&mut second))
+        .await
+        .expect("answered");
     assert!(text.starts_with("HTTP/1.1 200 "));
 }
