@@ -86,7 +86,7 @@ async fn check_plugin(
 ) -> Result<(), Failure> {
     let name = format!("{}@{}", binding.name, binding.version);
     let version = topology.plugin(&binding.name, &binding.version);
-    let version = version.ok_or_else(|| Refusal::PluginNotFound(name))?;
+    let version = version.ok_or(Refusal::PluginNotFound(name))?;
     let schema = version.description.config_schema.0.clone();
     let schema = schema::compile_elsewhere(schema).await?;
     let schema = schema.map_err(|problem| {

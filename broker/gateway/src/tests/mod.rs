@@ -11,4 +11,5 @@ mod operations;
 mod planner;
 mod plugins;
 mod rig;
+mod sizes;
 mod sockets;
