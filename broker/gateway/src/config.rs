@@ -22,6 +22,8 @@ pub struct GatewayConfig {
     pub body_read_max: Duration,
     /// How long a request's head may take to arrive, and how long a connection may stay idle.
     pub head_read_max: Duration,
+    /// How long a client may leave an answer unread before its connection is cut.
+    pub unread_max: Duration,
     /// Largest head of a request, in bytes; past it the connection gets 431.
     pub head_bytes_max: usize,
     /// Most connections; more wait in the operating system's queue.
@@ -40,6 +42,7 @@ impl Default for GatewayConfig {
             body_bytes_in_flight_max: limit::PROPOSALS_WAITING_BYTES_MAX,
             body_read_max: Duration::from_secs(60),
             head_read_max: Duration::from_secs(60),
+            unread_max: Duration::from_secs(30),
             head_bytes_max: 256 * 1024,
             connections_max: 10_000,
             stop_max: Duration::from_secs(10),

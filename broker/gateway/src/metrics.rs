@@ -1,5 +1,6 @@
 //! What the door counts, as OpenMetrics text. Counting is a few relaxed additions: no locks, no maps.
 
+mod flow;
 mod histogram;
 mod process;
 
@@ -12,10 +13,10 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
+use crate::metrics::flow::Flow;
 use crate::metrics::histogram::Histogram;
 use crate::metrics::process::Process;
 use crate::problem::Failure;
-use crate::publish::Receipt;
 use crate::routes::{self, Route};
 
 /// The media type of the text.
@@ -30,13 +31,7 @@ pub(crate) struct Metrics {
     registry: Registry,
     routes: Vec<RouteMetrics>,
     problems: Family<CodeLabel, Counter>,
-    published: Counter,
-    delivered: Counter,
-    parked: Counter,
-    dropped: Counter,
-    sent: Counter,
-    received: Counter,
-    acked: Counter,
+    flow: Flow,
 }
 
 /// What is counted for one route.
@@ -76,44 +71,21 @@ impl Metrics {
         registry.register("millrace_http_requests", "Requests answered", answers);
         registry.register("millrace_http_request_seconds", "Time to answer", seconds);
         registry.register_collector(Box::new(Process));
-        let mut counter = |name: &str, help: &str| {
-            let counter = Counter::default();
-            registry.register(name, help, counter.clone());
-            counter
-        };
-        let (published, delivered, parked, dropped, sent, received, acked) = (
-            counter("millrace_events_published", "Events accepted by topics"),
-            counter(
-                "millrace_events_delivered",
-                "Entries that published events became",
-            ),
-            counter("millrace_events_parked", "Events that went to parked lists"),
-            counter(
-                "millrace_events_undelivered",
-                "Events accepted by topics that became no entry and were not parked",
-            ),
-            counter("millrace_events_sent", "Events accepted by queues directly"),
-            counter("millrace_messages_received", "Messages leased to consumers"),
-            counter("millrace_messages_acked", "Messages acknowledged"),
-        );
+        let flow = Flow::new(&mut registry);
         let problems = Family::default();
-        registry.register(
-            "millrace_http_problems",
-            "Requests refused, by code",
-            problems.clone(),
-        );
+        let about = "Requests refused, by code";
+        registry.register("millrace_http_problems", about, problems.clone());
         Self {
             registry,
             routes,
             problems,
-            published,
-            delivered,
-            parked,
-            dropped,
-            sent,
-            received,
-            acked,
+            flow,
         }
+    }
+
+    /// The events and messages that pass.
+    pub(crate) fn flow(&self) -> &Flow {
+        &self.flow
     }
 
     /// The metrics of a route.
@@ -125,37 +97,6 @@ impl Metrics {
     pub(crate) fn refused(&self, code: &str) {
         let code = code.to_owned();
         self.problems.get_or_create(&CodeLabel { code }).inc();
-    }
-
-    /// Counts what came of a publish.
-    pub(crate) fn published(&self, receipts: &[Receipt]) {
-        for receipt in receipts {
-            let Ok(accepted) = &receipt.result else {
-                continue;
-            };
-            self.published.inc();
-            self.delivered.inc_by(accepted.deliveries.into());
-            self.parked.inc_by(receipt.parked as u64);
-            if accepted.deliveries == 0 && receipt.parked == 0 {
-                self.dropped.inc();
-            }
-        }
-    }
-
-    /// Counts what came of a send.
-    pub(crate) fn sent(&self, receipts: &[Receipt]) {
-        let accepted = receipts.iter().filter(|receipt| receipt.result.is_ok());
-        self.sent.inc_by(accepted.count() as u64);
-    }
-
-    /// Counts messages handed to a consumer.
-    pub(crate) fn received(&self, messages: usize) {
-        self.received.inc_by(messages as u64);
-    }
-
-    /// Counts messages that are done.
-    pub(crate) fn acked(&self, messages: u32) {
-        self.acked.inc_by(messages.into());
     }
 
     /// All of it, with the lines of other rooms.

@@ -7,10 +7,13 @@ use std::sync::Arc;
 
 use axum::response::Response;
 use bytes::Bytes;
+use http::StatusCode;
 use jsonschema::Validator;
-use millrace_model::Event;
 use millrace_model::catalog::Topic;
+use millrace_model::topic::SchemaMode;
+use millrace_model::{Event, Problem};
 
+use crate::Gateway;
 use crate::call::Call;
 use crate::intake::{self, Refused, Taken};
 use crate::problem::Failure;
@@ -44,7 +47,7 @@ pub(crate) async fn publish(mut call: Call) -> Result<Response, Failure> {
     let place = format!("/topics/{}", topic.name);
     let mut intake = intake::read(&mut call, &place, topic.topic.config.event_bytes_max()).await?;
     if let Some(schema) = gateway.schemas().of(&topology, &topic).await? {
-        check_schema(&topic, &schema, &mut intake.events);
+        check_schema(&gateway, &topic, &schema, &mut intake.events);
     }
     let is_batch = intake.is_batch;
     let (slots, going) = sort(intake.events);
@@ -53,17 +56,35 @@ pub(crate) async fn publish(mut call: Call) -> Result<Response, Failure> {
     } else {
         commit(&gateway, &topic.name, &going, &intake.instructions, explain).await?
     };
-    gateway.metrics().published(&receipts);
+    gateway.metrics().flow().published(&receipts);
     respond(&slots, &going, &receipts, is_batch, answer::of_topic)
 }
 
-fn check_schema(topic: &Topic, schema: &Validator, events: &mut [Result<Taken, Refused>]) {
+/// Refuses events whose data breaks the topic's schema, or counts and logs them where the topic only warns.
+fn check_schema(
+    gateway: &Gateway,
+    topic: &Topic,
+    schema: &Validator,
+    events: &mut [Result<Taken, Refused>],
+) {
     for slot in events {
         let Ok(taken) = slot else { continue };
-        if let Err(failure) = schema::check_data(topic, schema, &taken.event) {
-            let id = Some(std::mem::take(&mut taken.event.id));
-            *slot = Err(Refused { id, failure });
+        let problems = schema::data_problems(schema, &taken.event);
+        let Some(Problem {
+            pointer, detail, ..
+        }) = problems.first()
+        else {
+            continue;
+        };
+        if topic.topic.config.schema_mode == SchemaMode::Warn {
+            let (topic, event) = (&topic.name, &taken.event.id);
+            tracing::warn!(%topic, event, pointer, detail, "data breaks the schema of its topic");
+            gateway.metrics().flow().warned();
+            continue;
         }
+        let id = Some(std::mem::take(&mut taken.event.id));
+        let failure = Failure::problems(StatusCode::UNPROCESSABLE_ENTITY, problems);
+        *slot = Err(Refused { id, failure });
     }
 }
 

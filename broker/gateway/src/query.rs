@@ -52,10 +52,13 @@ pub(crate) const PAGE: &[Param] = &[
     },
 ];
 
+/// Largest sequence that is asked after: what every JSON reader takes for a whole number.
+const SEQUENCE_MAX: u64 = (1 << 53) - 1;
+
 /// `?after=` of a list by sequence.
 pub(crate) const AFTER_SEQUENCE: Param = Param {
     name: "after",
-    kind: Kind::Number(0, u64::MAX),
+    kind: Kind::Number(0, SEQUENCE_MAX),
     about: "Only larger sequences: the `next` of the page before.",
 };
 

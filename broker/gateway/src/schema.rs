@@ -5,10 +5,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use http::StatusCode;
 use jsonschema::{Draft, PatternOptions, Validator};
 use millrace_model::catalog::Topic;
-use millrace_model::topic::SchemaMode;
 use millrace_model::{Event, Problem, Revision, TopicId, Topology};
 use serde_json::Value;
 
@@ -106,29 +104,8 @@ pub(crate) fn violations(validator: &Validator, value: &Value, all: bool) -> Vec
     errors.map(|error| problem(&error)).collect()
 }
 
-/// Checks the data of an event against its topic's schema.
-///
-/// # Errors
-/// 422 `schema_violation` with pointers from `/data` on, unless the topic only warns.
-pub(crate) fn check_data(topic: &Topic, schema: &Validator, event: &Event) -> Result<(), Failure> {
-    let problems = data_problems(schema, event);
-    let Some(first) = problems.first() else {
-        return Ok(());
-    };
-    if topic.topic.config.schema_mode == SchemaMode::Warn {
-        let Problem {
-            pointer, detail, ..
-        } = first;
-        tracing::warn!(topic = %topic.name, event = event.id, pointer, detail, "data breaks its schema");
-        return Ok(());
-    }
-    Err(Failure::problems(
-        StatusCode::UNPROCESSABLE_ENTITY,
-        problems,
-    ))
-}
-
-fn data_problems(schema: &Validator, event: &Event) -> Vec<Problem> {
+/// What is wrong with the data of an event; pointers are from `/data` on.
+pub(crate) fn data_problems(schema: &Validator, event: &Event) -> Vec<Problem> {
     let Some(data) = event.json_data() else {
         let detail = "the topic has a schema, and the data is not JSON that can be read";
         return vec![Problem::new("/data", VIOLATION, detail)];

@@ -9,6 +9,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -29,7 +30,7 @@ pub async fn serve(listener: TcpListener, gateway: Gateway, shutdown: impl Futur
     let mut shutdown = pin!(shutdown);
     loop {
         let (stream, permit) = tokio::select! {
-            accepted = accept(&listener, &room) => accepted,
+            accepted = accept(&listener, &room, gateway.config().unread_max) => accepted,
             () = &mut shutdown => break,
         };
         let connection = protocol.serve_connection(TokioIo::new(stream), service.clone());
@@ -65,6 +66,7 @@ fn protocol(gateway: &Gateway) -> http1::Builder {
 async fn accept(
     listener: &TcpListener,
     room: &Arc<Semaphore>,
+    unread_max: Duration,
 ) -> (TcpStream, OwnedSemaphorePermit) {
     loop {
         let permit = Arc::clone(room)
@@ -73,8 +75,7 @@ async fn accept(
             .expect("the semaphore is never closed");
         match listener.accept().await {
             Ok((stream, _)) => {
-                // An answer is written in one piece; waiting for more of it would only delay it.
-                let _ = stream.set_nodelay(true);
+                configure(&stream, unread_max);
                 return (stream, permit);
             }
             Err(error) => {
@@ -83,4 +84,13 @@ async fn accept(
             }
         }
     }
+}
+
+/// What fails here fails because the client is gone already, which is found out soon enough.
+fn configure(stream: &TcpStream, unread_max: Duration) {
+    // An answer is written in one piece; waiting for more of it would only delay it.
+    let _ = stream.set_nodelay(true);
+    // The kernel counts how long sent bytes wait, also for a client whose window stays shut.
+    let ms = u32::try_from(unread_max.as_millis()).unwrap_or(u32::MAX);
+    let _ = set_tcp_user_timeout(stream, ms);
 }

@@ -49,10 +49,9 @@ fn parameters(route: &Route) -> Vec<Parameter> {
     let mut parameters: Vec<_> = named.map(path_parameter).collect();
     parameters.extend(route.query.iter().map(query_parameter));
     if route.has_version {
-        parameters.extend(
-            ["If-Match", "If-None-Match"]
-                .map(|name| header(name, "Entity tags of versions, or `*`.", text())),
-        );
+        let tags = || text().pattern(Some(r#"^(\*|(W/)?"[!#-~]*"(, ?(W/)?"[!#-~]*")*)$"#));
+        let about = "Entity tags of versions, or `*`.";
+        parameters.extend(["If-Match", "If-None-Match"].map(|name| header(name, about, tags())));
     }
     if matches!(route.takes, Takes::Events) {
         let key = text()
@@ -95,9 +94,7 @@ fn query_parameter(param: &Param) -> Parameter {
         Kind::Number(least, most) => {
             let number = ObjectBuilder::new().schema_type(Type::Integer);
             let number = number.minimum(Some(least as usize));
-            // A limit of 64 bits is no limit that a JSON number can state.
-            let most = usize::try_from(most).ok().filter(|most| *most < usize::MAX);
-            number.maximum(most).into()
+            number.maximum(Some(most as usize)).into()
         }
         Kind::Word(known) => words(known).into(),
         Kind::Words(known) => ArrayBuilder::new()
@@ -170,6 +167,7 @@ fn body(takes: Takes) -> Option<RequestBody> {
         }
         Takes::Component => builder
             .content(WASM, bytes())
+            .content("application/octet-stream", bytes())
             .required(Some(Required::True))
             .build(),
     })

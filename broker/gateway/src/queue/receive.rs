@@ -109,7 +109,7 @@ pub(crate) async fn receive(mut call: Call) -> Result<Response, Failure> {
             () = gateway.stopped() => Vec::new(),
         }
     };
-    gateway.metrics().received(messages.len());
+    gateway.metrics().flow().received(messages.len());
     Ok(json::raw(StatusCode::OK, write(&messages)))
 }
 

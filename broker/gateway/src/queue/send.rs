@@ -38,7 +38,7 @@ pub(crate) async fn send(mut call: Call) -> Result<Response, Failure> {
         parked: 0,
     };
     let receipts: Vec<_> = results.into_iter().map(receipt).collect();
-    gateway.metrics().sent(&receipts);
+    gateway.metrics().flow().sent(&receipts);
     respond(&slots, &going, &receipts, intake.is_batch, of_queue)
 }
 

@@ -100,7 +100,7 @@ pub(crate) async fn ack(mut call: Call) -> Result<Response, Failure> {
     let body: AckBody<'_> = json::parse(&text)?;
     let command = |queue, receipts| Command::Ack(Settle { queue, receipts });
     let (acked, failed) = settle(&call, &body.receipts, command).await?;
-    call.gateway.metrics().acked(acked);
+    call.gateway.metrics().flow().acked(acked);
     Ok(json::answer(StatusCode::OK, &AckAnswer { acked, failed }))
 }
 

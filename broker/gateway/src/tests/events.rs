@@ -244,6 +244,9 @@ async fn a_schema_is_checked_with_pointers_or_only_warned_of() {
     let lax = json!({"schema": topic["schema"], "schema_mode": "warn"});
     door.put("/v1/topics/orders", &lax).await.expect(200);
     door.call("POST", TOPIC, &BINARY, "{}").await.expect(200);
+    let metrics = door.get("/metrics").await.expect(200);
+    let text = std::str::from_utf8(&metrics.body).expect("UTF-8");
+    assert!(text.contains("\nmillrace_events_warned_total 1\n"));
     assert_eq!(door.receive().await.len(), 2);
 }
 

@@ -198,3 +198,22 @@ async fn connections_past_the_bound_wait_for_room() {
         .expect("answered");
     assert!(text.starts_with("HTTP/1.1 200 "));
 }
+
+#[tokio::test]
+async fn a_client_that_does_not_read_loses_its_connection() {
+    let config = GatewayConfig {
+        connections_max: 1,
+        unread_max: Duration::from_millis(500),
+        ..GatewayConfig::default()
+    };
+    let server = server(config).await;
+    let mut deaf = server.connect().await;
+    // Far more answers than the buffers of both ends hold.
+    let openapi = b"GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n".repeat(500);
+    deaf.write_all(&openapi).await.expect("sent");
+    let mut next = server.connect().await;
+    next.write_all(LIVE).await.expect("sent");
+    let text = timeout(Duration::from_secs(20), answer(&mut next)).await;
+    assert!(text.expect("served in time").starts_with("HTTP/1.1 200 "));
+    drop(deaf);
+}

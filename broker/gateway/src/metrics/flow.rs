@@ -1,0 +1,82 @@
+//! Events and messages that pass the door.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::registry::Registry;
+
+use crate::publish::Receipt;
+
+/// Counts of events and messages.
+#[derive(Debug)]
+pub(crate) struct Flow {
+    published: Counter,
+    delivered: Counter,
+    parked: Counter,
+    dropped: Counter,
+    warned: Counter,
+    sent: Counter,
+    received: Counter,
+    acked: Counter,
+}
+
+impl Flow {
+    /// Counters at zero, known to `registry`.
+    pub(super) fn new(registry: &mut Registry) -> Self {
+        let mut counter = |name: &str, about: &str| {
+            let counter = Counter::default();
+            registry.register(format!("millrace_{name}"), about, counter.clone());
+            counter
+        };
+        Self {
+            published: counter("events_published", "Events accepted by topics"),
+            delivered: counter("events_delivered", "Entries that published events became"),
+            parked: counter("events_parked", "Events that went to parked lists"),
+            dropped: counter(
+                "events_dropped",
+                "Published events that nothing took or parked",
+            ),
+            warned: counter(
+                "events_warned",
+                "Events that break a schema that only warns",
+            ),
+            sent: counter("events_sent", "Events accepted by queues directly"),
+            received: counter("messages_received", "Messages leased to consumers"),
+            acked: counter("messages_acked", "Messages acknowledged"),
+        }
+    }
+
+    /// Counts what came of a publish.
+    pub(crate) fn published(&self, receipts: &[Receipt]) {
+        for receipt in receipts {
+            let Ok(accepted) = &receipt.result else {
+                continue;
+            };
+            self.published.inc();
+            self.delivered.inc_by(accepted.deliveries.into());
+            self.parked.inc_by(receipt.parked as u64);
+            if accepted.deliveries == 0 && receipt.parked == 0 {
+                self.dropped.inc();
+            }
+        }
+    }
+
+    /// Counts an event that breaks the schema of a topic that only warns.
+    pub(crate) fn warned(&self) {
+        self.warned.inc();
+    }
+
+    /// Counts what came of a send.
+    pub(crate) fn sent(&self, receipts: &[Receipt]) {
+        let accepted = receipts.iter().filter(|receipt| receipt.result.is_ok());
+        self.sent.inc_by(accepted.count() as u64);
+    }
+
+    /// Counts messages handed to a consumer.
+    pub(crate) fn received(&self, messages: usize) {
+        self.received.inc_by(messages as u64);
+    }
+
+    /// Counts messages that are done.
+    pub(crate) fn acked(&self, messages: u32) {
+        self.acked.inc_by(messages.into());
+    }
+}
