@@ -59,8 +59,12 @@ impl View {
 
 /// Something for the thread to do, in the order of arrival.
 enum Work {
-    Apply { entries: Vec<EntryResponder<TypeConfig>>, done: oneshot::Sender<Result<(), Fault>> },
+    Apply {
+        entries: Vec<EntryResponder<TypeConfig>>,
+        done: oneshot::Sender<Result<(), Fault>>,
+    },
     Call(Box<dyn FnOnce(&mut Applier) + Send>),
+    Stop(oneshot::Sender<()>),
 }
 
 /// The way to a group's thread. When the last clone is dropped the thread ends.
@@ -82,17 +86,32 @@ impl ApplyThread {
     ) -> Result<Self, Fault> {
         let mut applier = Applier::open(group, tables, log, view)?;
         let (work, inbox) = mpsc::channel::<Work>();
-        let spawned = thread::Builder::new().name(format!("apply-{group}")).spawn(move || {
-            while let Ok(work) = inbox.recv() {
-                applier.work(work);
-            }
-        });
+        let spawned = thread::Builder::new()
+            .name(format!("apply-{group}"))
+            .spawn(move || {
+                while let Ok(work) = inbox.recv() {
+                    match work {
+                        Work::Stop(stopped) => {
+                            drop(applier);
+                            let _ = stopped.send(());
+                            return;
+                        }
+                        Work::Call(call) => call(&mut applier),
+                        Work::Apply { entries, done } => {
+                            let _ = done.send(applier.apply_unless_failed(entries));
+                        }
+                    }
+                }
+            });
         spawned.map_err(|error| Fault::new("start the apply thread", error))?;
         Ok(Self { work })
     }
 
     /// Applies entries in order.
-    pub(crate) async fn apply(&self, entries: Vec<EntryResponder<TypeConfig>>) -> Result<(), Fault> {
+    pub(crate) async fn apply(
+        &self,
+        entries: Vec<EntryResponder<TypeConfig>>,
+    ) -> Result<(), Fault> {
         let (done, is_done) = oneshot::channel();
         self.send(Work::Apply { entries, done })?;
         is_done.await.unwrap_or_else(|_| Err(stopped()))
@@ -109,6 +128,15 @@ impl ApplyThread {
             let _ = done.send(call(applier));
         })))?;
         is_done.await.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    /// Ends the thread; its tables are closed when the future is ready.
+    pub(crate) async fn stop(&self) {
+        let (stopped, has_stopped) = oneshot::channel();
+        if self.send(Work::Stop(stopped)).is_ok() {
+            // The thread may have ended by itself.
+            let _ = has_stopped.await;
+        }
     }
 
     fn send(&self, work: Work) -> Result<(), Fault> {
@@ -135,12 +163,30 @@ pub(crate) struct Applier {
 }
 
 impl Applier {
-    fn open(group: GroupId, tables: GroupTables, log: GroupLog, view: Arc<View>) -> Result<Self, Fault> {
+    fn open(
+        group: GroupId,
+        tables: GroupTables,
+        log: GroupLog,
+        view: Arc<View>,
+    ) -> Result<Self, Fault> {
         let applied = applied(&tables)?;
-        let membership = tables.system(MEMBERSHIP)?.map(|row| codec::decode_membership(&row)).transpose().map_err(damaged)?;
+        let membership = tables
+            .system(MEMBERSHIP)?
+            .map(|row| codec::decode_membership(&row))
+            .transpose()
+            .map_err(damaged)?;
         let machine = Machine::open(group, tables)?;
         let membership = membership.unwrap_or_default();
-        let applier = Self { machine, group, log, view, applied, membership, snapshot: None, fault: None };
+        let applier = Self {
+            machine,
+            group,
+            log,
+            view,
+            applied,
+            membership,
+            snapshot: None,
+            fault: None,
+        };
         applier.publish_all();
         Ok(applier)
     }
@@ -160,12 +206,18 @@ impl Applier {
     pub(crate) fn snapshot(&mut self) -> Result<Snapshot, Fault> {
         self.machine.tables_mut().flush()?;
         let rows = TableRows::new(self.machine.tables_mut().snapshot()?);
-        let meta = SnapshotMeta { last_log_id: self.applied, last_membership: self.membership.clone() };
+        let meta = SnapshotMeta {
+            last_log_id: self.applied,
+            last_membership: self.membership.clone(),
+        };
         self.snapshot = Some(meta.clone());
-        Ok(Snapshot { meta, snapshot: rows })
+        Ok(Snapshot {
+            meta,
+            snapshot: rows,
+        })
     }
 
-    /// The snapshot built or installed last, by its position; its rows are those of now, which is later. 
+    /// The snapshot built or installed last, by its position; its rows are those of now, which is later.
     pub(crate) fn last_snapshot(&mut self) -> Result<Option<Snapshot>, Fault> {
         if self.snapshot.is_none() {
             return Ok(None);
@@ -175,9 +227,14 @@ impl Applier {
 
     /// Replaces all state by the rows of a snapshot.
     pub(crate) fn install(&mut self, meta: &SnapshotMeta, rows: &TableRows) -> Result<(), Fault> {
-        let applied = meta.last_log_id.as_ref().map_or(0, |position| position.index);
-        self.machine.tables_mut().restore(applied, rows.iter(), &[])?;
-        self.machine.reopen()?;
+        let applied = meta
+            .last_log_id
+            .as_ref()
+            .map_or(0, |position| position.index);
+        self.machine
+            .tables_mut()
+            .restore(applied, rows.iter(), &[])?;
+        self.machine.reload()?;
         self.applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
         let row = codec::encode_membership(&self.membership);
@@ -188,18 +245,16 @@ impl Applier {
         Ok(())
     }
 
-    fn work(&mut self, work: Work) {
-        match work {
-            Work::Call(call) => call(self),
-            Work::Apply { entries, done } => {
-                let result = match &self.fault {
-                    Some(fault) => Err(fault.clone()),
-                    None => self.apply(entries),
-                };
-                self.fault = result.clone().err();
-                let _ = done.send(result);
-            }
+    fn apply_unless_failed(
+        &mut self,
+        entries: Vec<EntryResponder<TypeConfig>>,
+    ) -> Result<(), Fault> {
+        if let Some(fault) = &self.fault {
+            return Err(fault.clone());
         }
+        let result = self.apply(entries);
+        self.fault = result.clone().err();
+        result
     }
 
     fn apply(&mut self, entries: Vec<EntryResponder<TypeConfig>>) -> Result<(), Fault> {
@@ -220,7 +275,9 @@ impl Applier {
         }
         self.write_position()?;
         self.publish(bytes);
-        answers.into_iter().for_each(|(responder, outcomes)| responder.send(Outcomes(outcomes)));
+        answers
+            .into_iter()
+            .for_each(|(responder, outcomes)| responder.send(Outcomes(outcomes)));
         Ok(())
     }
 
@@ -229,14 +286,12 @@ impl Applier {
         if self.log.log_id(index).is_none() {
             return Ok(());
         }
-        self.log.wait_durable(index).map_err(|error| Fault::new("wait for the log", error))
+        self.log
+            .wait_durable(index)
+            .map_err(|error| Fault::new("wait for the log", error))
     }
 
-    fn adopt(
-        &mut self,
-        at: Position,
-        membership: Membership,
-    ) -> Vec<Outcome> {
+    fn adopt(&mut self, at: Position, membership: Membership) -> Vec<Outcome> {
         self.membership = StoredMembership::new(Some(at), membership);
         let row = codec::encode_membership(&self.membership);
         self.machine.tables_mut().set_system(MEMBERSHIP, row);
@@ -255,7 +310,9 @@ impl Applier {
     }
 
     fn write_position(&mut self) -> Result<(), Fault> {
-        let Some(applied) = &self.applied else { return Ok(()) };
+        let Some(applied) = &self.applied else {
+            return Ok(());
+        };
         let (row, index) = (codec::encode_position(applied), applied.index);
         let tables = self.machine.tables_mut();
         tables.set_system(APPLIED, row);
@@ -267,7 +324,10 @@ impl Applier {
         let applied = self.applied.as_ref().map_or(0, |applied| applied.index);
         self.view.applied.store(applied, Ordering::Release);
         set(&self.view.revision, self.machine.revision());
-        set(&self.view.due, self.machine.next_due().unwrap_or(Timestamp::MAX));
+        set(
+            &self.view.due,
+            self.machine.next_due().unwrap_or(Timestamp::MAX),
+        );
         if bytes > 0 {
             self.machine.tables_mut().note_log_bytes(bytes);
             self.view.applied_bytes.send_modify(|sum| *sum += bytes);
@@ -284,13 +344,20 @@ impl Applier {
         let applied = self.applied.as_ref().map_or(0, |applied| applied.index);
         self.view.applied.store(applied, Ordering::Release);
         set(&self.view.revision, self.machine.revision());
-        set(&self.view.due, self.machine.next_due().unwrap_or(Timestamp::MAX));
+        set(
+            &self.view.due,
+            self.machine.next_due().unwrap_or(Timestamp::MAX),
+        );
     }
 }
 
 /// The position that tables stand at.
 pub(crate) fn applied(tables: &GroupTables) -> Result<Option<Position>, Fault> {
-    tables.system(APPLIED)?.map(|row| codec::decode_position(&row)).transpose().map_err(damaged)
+    tables
+        .system(APPLIED)?
+        .map(|row| codec::decode_position(&row))
+        .transpose()
+        .map_err(damaged)
 }
 
 /// Sets a watched value; those who watch are woken only by a change.

@@ -57,7 +57,11 @@ impl Batcher {
         let (reply, answer) = oneshot::channel();
         let bytes = proposal.bytes();
         self.load.admit(bytes)?;
-        let sent = self.queue.send(Waiting { proposal, bytes, reply });
+        let sent = self.queue.send(Waiting {
+            proposal,
+            bytes,
+            reply,
+        });
         sent.map_err(|_| Unavailable::NotReady("the group has stopped".to_owned()))?;
         Ok(answer)
     }
@@ -72,7 +76,8 @@ impl Load {
     fn admit(&self, bytes: usize) -> Result<(), Unavailable> {
         let commands = self.commands.fetch_add(1, Ordering::Relaxed);
         let waiting = self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        if commands >= limit::PROPOSALS_WAITING_MAX || waiting >= limit::PROPOSALS_WAITING_BYTES_MAX {
+        if commands >= limit::PROPOSALS_WAITING_MAX || waiting >= limit::PROPOSALS_WAITING_BYTES_MAX
+        {
             self.leave(1, bytes);
             return Err(Unavailable::Overloaded);
         }
@@ -101,18 +106,25 @@ async fn run(mut queue: mpsc::UnboundedReceiver<Waiting>, raft: Raft, load: Arc<
                 None => return,
             },
         };
-        let slot = Arc::clone(&slots).acquire_owned().await.expect("the semaphore is never closed");
+        let slot = Arc::clone(&slots)
+            .acquire_owned()
+            .await
+            .expect("the semaphore is never closed");
         let (batch, next) = gather(first, &mut queue);
         left_over = next;
         load.leave(batch.len(), batch.iter().map(|waiting| waiting.bytes).sum());
         load.batches.fetch_add(1, Ordering::Relaxed);
-        load.proposed.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        load.proposed
+            .fetch_add(batch.len() as u64, Ordering::Relaxed);
         propose(&raft, batch, slot).await;
     }
 }
 
 /// Takes what waits, up to the limits of a batch; gives back the one that did not fit.
-fn gather(first: Waiting, queue: &mut mpsc::UnboundedReceiver<Waiting>) -> (Vec<Waiting>, Option<Waiting>) {
+fn gather(
+    first: Waiting,
+    queue: &mut mpsc::UnboundedReceiver<Waiting>,
+) -> (Vec<Waiting>, Option<Waiting>) {
     let mut bytes = first.bytes;
     let mut batch = vec![first];
     while batch.len() < limit::BATCH_COMMANDS_MAX {
@@ -127,8 +139,10 @@ fn gather(first: Waiting, queue: &mut mpsc::UnboundedReceiver<Waiting>) -> (Vec<
 }
 
 async fn propose(raft: &Raft, batch: Vec<Waiting>, slot: OwnedSemaphorePermit) {
-    let (proposals, replies): (Vec<_>, Vec<_>) =
-        batch.into_iter().map(|waiting| (waiting.proposal, waiting.reply)).unzip();
+    let (proposals, replies): (Vec<_>, Vec<_>) = batch
+        .into_iter()
+        .map(|waiting| (waiting.proposal, waiting.reply))
+        .unzip();
     let body = Batch::encode(now(), proposals);
     let callback = Callback::new(move |result: WriteResult| {
         drop(slot);
@@ -143,7 +157,11 @@ fn answer(result: WriteResult, replies: Vec<oneshot::Sender<Result<Outcome, Unav
     match result {
         Ok(response) => {
             let Outcomes(outcomes) = response.data;
-            assert_eq!(outcomes.len(), replies.len(), "the machine gives one outcome for each command");
+            assert_eq!(
+                outcomes.len(),
+                replies.len(),
+                "the machine gives one outcome for each command"
+            );
             for (reply, outcome) in replies.into_iter().zip(outcomes) {
                 // A client that went away does not read its outcome; the command took effect all the same.
                 let _ = reply.send(Ok(outcome));
@@ -168,6 +186,8 @@ fn unavailable(error: &ClientWriteError<crate::types::TypeConfig>) -> Unavailabl
 
 /// The clock of the leader: time enters the machine here and nowhere else.
 pub(crate) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -44,23 +44,38 @@ async fn adopt(meta: &Group, data: &Group, have: Revision) -> Result<(), Unavail
     Ok(())
 }
 
-async fn news(meta: &Group, after: Revision, group: millrace_model::GroupId) -> Result<Adopt, Fault> {
-    meta.applier.call(move |applier| applier.machine.news(after, group)).await
+async fn news(
+    meta: &Group,
+    after: Revision,
+    group: millrace_model::GroupId,
+) -> Result<Adopt, Fault> {
+    meta.applier
+        .call(move |applier| applier.machine.news(after, group))
+        .await
 }
 
 /// Ready when every group of `data` stands at `revision` or later.
 ///
 /// # Errors
 /// [`Unavailable::OutcomeUnknown`] when that takes too long: the change is committed, and will be adopted later.
-pub(crate) async fn adopted(data: &[Arc<Group>], revision: Revision, patience: Duration) -> Result<(), Unavailable> {
+pub(crate) async fn adopted(
+    data: &[Arc<Group>],
+    revision: Revision,
+    patience: Duration,
+) -> Result<(), Unavailable> {
     let all = async {
         for group in data {
             let mut stands_at = group.view.revision.subscribe();
-            stands_at.wait_for(|stands_at| *stands_at >= revision).await.map_err(|_| Unavailable::OutcomeUnknown)?;
+            stands_at
+                .wait_for(|stands_at| *stands_at >= revision)
+                .await
+                .map_err(|_| Unavailable::OutcomeUnknown)?;
         }
         Ok(())
     };
-    tokio::time::timeout(patience, all).await.unwrap_or(Err(Unavailable::OutcomeUnknown))
+    tokio::time::timeout(patience, all)
+        .await
+        .unwrap_or(Err(Unavailable::OutcomeUnknown))
 }
 
 /// Drops news that every data group has adopted, from time to time.
@@ -68,12 +83,20 @@ pub(crate) async fn forget(meta: Arc<Group>, data: Vec<Arc<Group>>) {
     let mut catalog = meta.view.revision.subscribe();
     let mut forgotten = Revision(0);
     while catalog.changed().await.is_ok() {
-        let adopted = data.iter().map(|group| *group.view.revision.borrow()).min().unwrap_or_default();
+        let adopted = data
+            .iter()
+            .map(|group| *group.view.revision.borrow())
+            .min()
+            .unwrap_or_default();
         if adopted.0 < forgotten.0 + NEWS_KEPT || !meta.is_leader() {
             continue;
         }
         let forget = CatalogCommand::Forget { upto: adopted };
-        if meta.commit(Proposal::bare(Command::Catalog(forget))).await.is_ok() {
+        if meta
+            .commit(Proposal::bare(Command::Catalog(forget)))
+            .await
+            .is_ok()
+        {
             forgotten = adopted;
         }
     }

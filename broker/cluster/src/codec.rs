@@ -46,13 +46,25 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
 /// A vote as bytes.
 pub(crate) fn encode_vote(vote: &Vote) -> Vec<u8> {
     let leader = vote.leader_id();
-    encode(&VoteRecord { term: leader.term, node: leader.voted_for, committed: vote.is_committed() })
+    encode(&VoteRecord {
+        term: leader.term,
+        node: leader.voted_for,
+        committed: vote.is_committed(),
+    })
 }
 
 /// Inverse of [`encode_vote`].
 pub(crate) fn decode_vote(bytes: &[u8]) -> io::Result<Vote> {
-    let VoteRecord { term, node, committed } = decode(bytes)?;
-    Ok(if committed { Vote::new_committed(term, node) } else { Vote::new(term, node) })
+    let VoteRecord {
+        term,
+        node,
+        committed,
+    } = decode(bytes)?;
+    Ok(if committed {
+        Vote::new_committed(term, node)
+    } else {
+        Vote::new(term, node)
+    })
 }
 
 /// A position as bytes.
@@ -71,19 +83,26 @@ fn membership_record(at: Option<&Position>, membership: &Membership) -> Membersh
     MembershipRecord {
         at: at.map(to_log).map(|at| (at.term, at.index)),
         voters: membership.get_joint_config().clone(),
-        nodes: membership.nodes().map(|(node, at)| (*node, at.addr.clone())).collect(),
+        nodes: membership
+            .nodes()
+            .map(|(node, at)| (*node, at.addr.clone()))
+            .collect(),
     }
 }
 
 fn membership_of(record: MembershipRecord) -> io::Result<Membership> {
     let node = |(node, addr)| (node, BasicNode { addr });
     let nodes: BTreeMap<_, _> = record.nodes.into_iter().map(node).collect();
-    Membership::new(record.voters, nodes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))
+    Membership::new(record.voters, nodes)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))
 }
 
 /// A membership with its position, as the bytes of a row.
 pub(crate) fn encode_membership(stored: &StoredMembership) -> Vec<u8> {
-    encode(&membership_record(stored.log_id().as_ref(), stored.membership()))
+    encode(&membership_record(
+        stored.log_id().as_ref(),
+        stored.membership(),
+    ))
 }
 
 /// Inverse of [`encode_membership`].
@@ -98,10 +117,18 @@ pub(crate) fn to_record(entry: Entry) -> LogEntry {
     let (tag, body) = match entry.payload {
         EntryPayload::Blank => (TAG_BLANK, Bytes::new()),
         EntryPayload::Normal(Body(body)) => (TAG_BATCH, body),
-        EntryPayload::Membership(membership) => (TAG_MEMBERSHIP, encode(&membership_record(None, &membership)).into()),
+        EntryPayload::Membership(membership) => (
+            TAG_MEMBERSHIP,
+            encode(&membership_record(None, &membership)).into(),
+        ),
     };
     let id = to_log(&entry.log_id);
-    LogEntry { term: id.term, index: id.index, tag, body }
+    LogEntry {
+        term: id.term,
+        index: id.index,
+        tag,
+        body,
+    }
 }
 
 /// Inverse of [`to_record`].
@@ -111,11 +138,17 @@ pub(crate) fn to_entry(record: LogEntry) -> io::Result<Entry> {
         TAG_BATCH => EntryPayload::Normal(Body(record.body)),
         TAG_MEMBERSHIP => EntryPayload::Membership(membership_of(decode(&record.body)?)?),
         tag => {
-            let reason = format!("entry {} has the unknown tag {tag}: it was written by a newer broker", record.index);
+            let reason = format!(
+                "entry {} has the unknown tag {tag}: it was written by a newer broker",
+                record.index
+            );
             return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
         }
     };
-    Ok(Entry { log_id: position(record.term, record.index), payload })
+    Ok(Entry {
+        log_id: position(record.term, record.index),
+        payload,
+    })
 }
 
 /// A position of openraft as one of the log.

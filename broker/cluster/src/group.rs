@@ -1,12 +1,13 @@
 //! One Raft group of this node.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use millrace_model::ledger::{GroupStatus, MemberStatus};
 use millrace_model::{Answer, Fault, GroupId, Outcome, Proposal, Query, Unavailable};
-use millrace_store::log::GroupLog;
+use millrace_store::log::{GroupLog, Log};
 use millrace_store::tables::GroupTables;
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::{Config, ServerState, SnapshotPolicy};
@@ -39,24 +40,40 @@ pub(crate) struct Group {
 impl Group {
     /// Starts the group on its log and tables; a group that was never started becomes one of this voter alone.
     pub(crate) async fn start(
-        id: GroupId,
         tables: GroupTables,
-        log: GroupLog,
+        node_log: &Log,
         view: Arc<View>,
         options: &ClusterOptions,
     ) -> Result<Self, Fault> {
-        check_whole(id, &tables, &log)?;
+        check_whole(&tables, node_log)?;
+        let id = tables.id();
+        let log = node_log.group(id);
         let applier = ApplyThread::start(id, tables, log.clone(), Arc::clone(&view))?;
         let fault = |error: &dyn std::fmt::Display| Fault::new("start the group", error);
         let config = Arc::new(config(id).validate().map_err(|error| fault(&error))?);
         let stores = (LogStore(log.clone()), StateMachine(applier.clone()));
-        let raft = Raft::new(options.node, config, Peers, stores.0, stores.1).await.map_err(|error| fault(&error))?;
+        let raft = Raft::new(options.node, config, Peers, stores.0, stores.1)
+            .await
+            .map_err(|error| fault(&error))?;
         if !raft.is_initialized().await.map_err(|error| fault(&error))? {
-            let members = std::collections::BTreeMap::from([(options.node, openraft::impls::BasicNode::default())]);
-            raft.initialize(members).await.map_err(|error| fault(&error))?;
+            let members = std::collections::BTreeMap::from([(
+                options.node,
+                openraft::impls::BasicNode::default(),
+            )]);
+            raft.initialize(members)
+                .await
+                .map_err(|error| fault(&error))?;
         }
         let batcher = Batcher::start(raft.clone());
-        Ok(Self { id, view, log, raft, applier, batcher, commit_timeout: options.commit_timeout })
+        Ok(Self {
+            id,
+            view,
+            log,
+            raft,
+            applier,
+            batcher,
+            commit_timeout: options.commit_timeout,
+        })
     }
 
     /// Commits one command here.
@@ -93,12 +110,18 @@ impl Group {
         let leads = metrics.current_leader == Some(metrics.id);
         let member = |node: u64| MemberStatus {
             node,
-            state: if node == metrics.id { state(metrics.state) } else { "follower" }.to_owned(),
+            state: if node == metrics.id {
+                state(metrics.state)
+            } else {
+                "follower"
+            }
+            .to_owned(),
             match_index: match (&metrics.replication, leads && node == metrics.id) {
                 (_, true) => metrics.last_log_index,
-                (Some(replication), false) => {
-                    replication.get(&node).and_then(|matched| matched.as_ref()).map(|matched| matched.index)
-                }
+                (Some(replication), false) => replication
+                    .get(&node)
+                    .and_then(|matched| matched.as_ref())
+                    .map(|matched| matched.index),
                 (None, false) => None,
             },
         };
@@ -107,7 +130,12 @@ impl Group {
             leader: metrics.current_leader,
             term: metrics.current_term,
             applied: self.view.applied.load(Ordering::Acquire),
-            members: metrics.membership_config.membership().nodes().map(|(node, _)| member(*node)).collect(),
+            members: metrics
+                .membership_config
+                .membership()
+                .nodes()
+                .map(|(node, _)| member(*node))
+                .collect(),
         }
     }
 
@@ -136,18 +164,41 @@ fn state(state: ServerState) -> &'static str {
 }
 
 /// Openraft would take a log that ends before the tables, or begins after them, for a gap to be cleaned up. For us it
-/// is loss: payloads live in the log.
-pub(crate) fn check_whole(id: GroupId, tables: &GroupTables, log: &GroupLog) -> Result<(), Fault> {
-    let (first, last) = (log.purged().map_or(0, |id| id.index), log.last().map_or(0, |id| id.index));
+/// is loss: payloads live in the log. So is a segment that is gone although rows refer to it.
+pub(crate) fn check_whole(tables: &GroupTables, node_log: &Log) -> Result<(), Fault> {
+    let log = node_log.group(tables.id());
+    let (first, last) = (
+        log.purged().map_or(0, |id| id.index),
+        log.last().map_or(0, |id| id.index),
+    );
     let applied = tables.applied();
     if applied < first || applied > last {
         let reason = format!(
-            "the tables stand at entry {applied}, the log holds those after {first} up to {last}: something is lost; \
-             restore this node from a backup or from its peers"
+            "the tables stand at entry {applied}, the log holds those after {first} up to {last}"
         );
-        return Err(Fault::new(&format!("group {id}"), reason));
+        return Err(lost(tables.id(), &reason));
     }
-    Ok(())
+    let segments: BTreeSet<_> = node_log
+        .segments()
+        .iter()
+        .map(|segment| segment.id)
+        .collect();
+    match tables.references().keys().find(|id| !segments.contains(id)) {
+        Some(id) => Err(lost(
+            tables.id(),
+            &format!(
+                "entries refer to segment {} of the log, which is gone",
+                id.0
+            ),
+        )),
+        None => Ok(()),
+    }
+}
+
+fn lost(group: GroupId, reason: &str) -> Fault {
+    let reason =
+        format!("{reason}: something is lost; restore this node from a backup or from its peers");
+    Fault::new(&format!("group {group}"), reason)
 }
 
 /// Timers are slower than openraft's defaults, which flap under stalls of the disk. Sizes are ours: the log and the

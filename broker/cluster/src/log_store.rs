@@ -44,17 +44,31 @@ impl RaftLogReader<TypeConfig> for LogStore {
         &mut self,
         range: RB,
     ) -> Result<Vec<Entry>, io::Error> {
-        let records = self.0.read((range.start_bound().cloned(), range.end_bound().cloned()), usize::MAX);
-        records.map_err(failed)?.into_iter().map(codec::to_entry).collect()
+        let records = self.0.read(
+            (range.start_bound().cloned(), range.end_bound().cloned()),
+            usize::MAX,
+        );
+        records
+            .map_err(failed)?
+            .into_iter()
+            .map(codec::to_entry)
+            .collect()
     }
 
-    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, io::Error> {
+    async fn limited_get_log_entries(
+        &mut self,
+        start: u64,
+        end: u64,
+    ) -> Result<Vec<Entry>, io::Error> {
         let records = self.0.read(start..end, READ_BYTES).map_err(failed)?;
         records.into_iter().map(codec::to_entry).collect()
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
-        self.0.read_vote().map(|bytes| codec::decode_vote(&bytes)).transpose()
+        self.0
+            .read_vote()
+            .map(|bytes| codec::decode_vote(&bytes))
+            .transpose()
     }
 }
 
@@ -86,13 +100,19 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         Ok(self.0.read_committed().map(codec::from_log))
     }
 
-    async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> Result<(), io::Error>
+    async fn append<I>(
+        &mut self,
+        entries: I,
+        callback: IOFlushed<TypeConfig>,
+    ) -> Result<(), io::Error>
     where
         I: IntoIterator<Item = Entry> + Send,
         I::IntoIter: Send,
     {
         let records = entries.into_iter().map(codec::to_record).collect();
-        let done = Box::new(|result: Result<(), Arc<LogError>>| callback.io_completed(result.map_err(failed)));
+        let done = Box::new(|result: Result<(), Arc<LogError>>| {
+            callback.io_completed(result.map_err(failed))
+        });
         self.0.append(records, done).map_err(failed)
     }
 

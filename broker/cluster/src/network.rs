@@ -8,7 +8,9 @@ use std::future::Future;
 
 use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
-use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
+};
 
 use crate::snapshot::TableRows;
 use crate::types::{TypeConfig, Vote};
@@ -23,7 +25,10 @@ pub(crate) struct Peer {
 
 impl Peer {
     fn unreachable(&self) -> Unreachable<TypeConfig> {
-        Unreachable::from_string(format!("node {} has no address: this version runs one node", self.target))
+        Unreachable::from_string(format!(
+            "node {} has no address: this version runs one node",
+            self.target
+        ))
     }
 }
 

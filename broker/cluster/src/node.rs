@@ -10,10 +10,10 @@ use millrace_model::command::Receive;
 use millrace_model::ledger::{Message, Status};
 use millrace_model::outcome::Lease;
 use millrace_model::{
-    Answer, BoxFuture, Command, Fault, GroupId, Ledger, Outcome, PayloadRef, Proposal, Query, Refusal, Topology,
-    Unavailable,
+    Answer, BoxFuture, Command, Fault, GroupId, Ledger, Outcome, PayloadRef, Proposal, Query,
+    Refusal, Topology, Unavailable,
 };
-use millrace_store::log::{Log, PayloadRange};
+use millrace_store::log::Log;
 use millrace_store::tables::{TableOptions, TableStore};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -49,12 +49,21 @@ impl Cluster {
         let mut groups = Vec::new();
         for id in (0..=options.data_groups).map(GroupId) {
             let view = Arc::new(View::new(Arc::clone(&waiters), Arc::clone(&topology)));
-            let group = Group::start(id, tables.group(id)?, log.group(id), view, &options).await?;
+            let group = Group::start(tables.group(id)?, &log, view, &options).await?;
             groups.push(Arc::new(group));
         }
         let (meta, data) = (Arc::clone(&groups[0]), groups.split_off(1));
         let tasks = std::sync::Mutex::new(JoinSet::new());
-        let cluster = Self { options, log, tables, meta, data, topology, waiters, tasks };
+        let cluster = Self {
+            options,
+            log,
+            tables,
+            meta,
+            data,
+            topology,
+            waiters,
+            tasks,
+        };
         cluster.spawn_tasks();
         cluster.recover().await?;
         Ok(cluster)
@@ -73,7 +82,9 @@ impl Cluster {
     }
 
     fn lock_tasks(&self) -> std::sync::MutexGuard<'_, JoinSet<()>> {
-        self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.tasks
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Waits until every group leads or follows, and has applied what its log held.
@@ -82,7 +93,8 @@ impl Cluster {
         const PATIENCE: Duration = Duration::from_secs(600);
         for group in self.groups() {
             let recovered = group.raft.wait_for_recovery(Some(PATIENCE)).await;
-            recovered.map_err(|error| Fault::new("recover", format!("group {}: {error}", group.id)))?;
+            recovered
+                .map_err(|error| Fault::new("recover", format!("group {}: {error}", group.id)))?;
         }
         Ok(())
     }
@@ -118,13 +130,25 @@ impl Cluster {
         self.lock_tasks().abort_all();
         for group in self.groups() {
             group.applier.call(|applier| applier.flush()).await?;
-            group.raft.shutdown().await.map_err(|error| Fault::new("stop a group", error))?;
+            group
+                .raft
+                .shutdown()
+                .await
+                .map_err(|error| Fault::new("stop a group", error))?;
+            group.applier.stop().await;
         }
-        self.log.close().map_err(|error| Fault::new("close the log", error))
+        self.log
+            .close()
+            .map_err(|error| Fault::new("close the log", error))
+    }
+
+    /// Whether the disk has room for what makes room only: receives, acks, changes of leases.
+    fn is_full(&self) -> bool {
+        self.log.space().full || self.tables.is_short()
     }
 
     async fn commit_in(&self, group: GroupId, proposal: Proposal) -> Result<Outcome, Unavailable> {
-        if !proposal.payloads.is_empty() && self.log.space().full {
+        if !proposal.payloads.is_empty() && self.is_full() {
             return Err(Unavailable::StorageFull);
         }
         let changes_catalog = matches!(proposal.command, Command::Catalog(_));
@@ -144,10 +168,15 @@ impl Cluster {
     ) -> Result<Result<Vec<Message>, Refusal>, Unavailable> {
         let deadline = Instant::now() + wait;
         let _waiting = self.waiters.enter().ok_or(Unavailable::Overloaded)?;
-        let Some(waiters) = self.waiters.get(receive.queue) else { return Ok(Err(gone(receive))) };
+        let Some(waiters) = self.waiters.get(receive.queue) else {
+            return Ok(Err(gone(receive)));
+        };
         loop {
             if let Some(claim) = waiters.claim(receive.max) {
-                let outcome = self.group(group)?.commit(Proposal::bare(Command::Receive(receive))).await?;
+                let outcome = self
+                    .group(group)?
+                    .commit(Proposal::bare(Command::Receive(receive)))
+                    .await?;
                 drop(claim);
                 match outcome {
                     Outcome::Received(leases) if !leases.is_empty() => {
@@ -167,13 +196,15 @@ impl Cluster {
     fn messages(&self, group: GroupId, leases: Vec<Lease>) -> Result<Vec<Message>, Unavailable> {
         let places: Vec<_> = leases.iter().map(|lease| lease.payload).collect();
         let events = self.read(group, &places)?;
-        Ok(leases.into_iter().zip(events).map(|(lease, event)| Message { lease, event }).collect())
+        Ok(leases
+            .into_iter()
+            .zip(events)
+            .map(|(lease, event)| Message { lease, event })
+            .collect())
     }
 
     fn read(&self, group: GroupId, places: &[PayloadRef]) -> Result<Vec<Bytes>, Unavailable> {
-        let range = |place: &PayloadRef| PayloadRange { index: place.index, offset: place.offset, len: place.len };
-        let ranges: Vec<_> = places.iter().map(range).collect();
-        let payloads = self.group(group)?.log.payloads(&ranges);
+        let payloads = self.group(group)?.log.payloads(places);
         payloads.map_err(|error| Fault::new("read stored events", error).into())
     }
 }
@@ -184,20 +215,31 @@ fn gone(receive: Receive) -> Refusal {
 
 /// Opens log and tables; refuses when one of them is gone.
 pub(crate) fn open(options: &ClusterOptions) -> Result<(Arc<Log>, TableStore), Fault> {
-    let log = Log::open(options.dir.join("log"), options.log.clone()).map_err(|error| Fault::new("open the log", error))?;
+    let log = Log::open(options.dir.join("log"), options.log.clone())
+        .map_err(|error| Fault::new("open the log", error))?;
     let log = Arc::new(log);
     let segments = Arc::clone(&log) as Arc<dyn millrace_store::refs::Segments>;
     let tables = TableStore::open(options.dir.join("tables"), TableOptions::new(segments))?;
     if log.is_new() != tables.is_new() {
-        let (lost, kept) = if log.is_new() { ("log", "tables") } else { ("tables", "log") };
-        let reason = format!("the {lost} folder is empty, the {kept} folder is not: put the {lost} back, or start with an empty folder");
+        let (lost, kept) = if log.is_new() {
+            ("log", "tables")
+        } else {
+            ("tables", "log")
+        };
+        let reason = format!(
+            "the {lost} folder is empty, the {kept} folder is not: put the {lost} back, or start with an empty folder"
+        );
         return Err(Fault::new("open the data", reason));
     }
     Ok((log, tables))
 }
 
 impl Ledger for Cluster {
-    fn commit(&self, group: GroupId, proposal: Proposal) -> BoxFuture<'_, Result<Outcome, Unavailable>> {
+    fn commit(
+        &self,
+        group: GroupId,
+        proposal: Proposal,
+    ) -> BoxFuture<'_, Result<Outcome, Unavailable>> {
         Box::pin(self.commit_in(group, proposal))
     }
 
@@ -214,7 +256,11 @@ impl Ledger for Cluster {
         Box::pin(async move { self.group(group)?.query(query).await })
     }
 
-    fn payloads(&self, group: GroupId, places: Vec<PayloadRef>) -> BoxFuture<'_, Result<Vec<Bytes>, Unavailable>> {
+    fn payloads(
+        &self,
+        group: GroupId,
+        places: Vec<PayloadRef>,
+    ) -> BoxFuture<'_, Result<Vec<Bytes>, Unavailable>> {
         Box::pin(async move { self.read(group, &places) })
     }
 
@@ -229,8 +275,15 @@ impl Ledger for Cluster {
     fn status(&self) -> Status {
         let groups: Vec<_> = self.groups().map(|group| group.status()).collect();
         let leaderless = groups.iter().filter(|group| group.leader.is_none());
-        let reasons = leaderless.map(|group| format!("group {} has no leader", group.id)).collect();
-        Status { node: self.options.node, reasons, storage_full: self.log.space().full, groups }
+        let reasons = leaderless
+            .map(|group| format!("group {} has no leader", group.id))
+            .collect();
+        Status {
+            node: self.options.node,
+            reasons,
+            storage_full: self.is_full(),
+            groups,
+        }
     }
 
     fn metrics(&self) -> String {

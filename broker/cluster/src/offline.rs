@@ -45,14 +45,21 @@ pub fn check(options: &ClusterOptions) -> Result<Vec<GroupReport>, Fault> {
         .map(|group| {
             let entries = log.group(group);
             let tables = tables.group(group)?;
-            crate::group::check_whole(group, &tables, &entries)?;
+            crate::group::check_whole(&tables, &log)?;
             let applied = crate::apply::applied(&tables)?.map(|position| position.index);
             let mut machine = Machine::open(group, tables)?;
             let last = replay(&mut machine, &entries, applied)?;
             let (digest, rows) = machine.digest()?;
             let violations = machine.audit()?;
             let replay = replay_all(group, &entries)?;
-            Ok(GroupReport { group, last, rows, digest, replay, violations })
+            Ok(GroupReport {
+                group,
+                last,
+                rows,
+                digest,
+                replay,
+                violations,
+            })
         })
         .collect()
 }
@@ -82,7 +89,8 @@ fn replay<T: millrace_model::Tables>(
         }
         for record in records {
             last = Some(record.index);
-            let entry = codec::to_entry(record).map_err(|error| Fault::new("read the log", error))?;
+            let entry =
+                codec::to_entry(record).map_err(|error| Fault::new("read the log", error))?;
             if let EntryPayload::Normal(Body(body)) = entry.payload {
                 machine.apply(entry.log_id.index, &body)?;
             }

@@ -41,6 +41,9 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
     type SnapshotData = TableRows;
 
     async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
-        self.0.call(|applier| applier.snapshot()).await.map_err(io::Error::other)
+        self.0
+            .call(|applier| applier.snapshot())
+            .await
+            .map_err(io::Error::other)
     }
 }

@@ -7,7 +7,7 @@ use openraft::storage::{EntryResponder, RaftStateMachine};
 
 use crate::apply::ApplyThread;
 use crate::snapshot::{Builder, Snapshot, SnapshotMeta, TableRows};
-use crate::types::{StoredMembership, Position, TypeConfig};
+use crate::types::{Position, StoredMembership, TypeConfig};
 
 /// Most entries that are handed to the apply thread at once.
 const APPLY_ENTRIES_MAX: usize = 64;
@@ -21,7 +21,10 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     type SnapshotBuilder = Builder;
 
     async fn applied_state(&mut self) -> Result<(Option<Position>, StoredMembership), io::Error> {
-        self.0.call(|applier| Ok(applier.state())).await.map_err(io::Error::other)
+        self.0
+            .call(|applier| Ok(applier.state()))
+            .await
+            .map_err(io::Error::other)
     }
 
     async fn apply<S>(&mut self, entries: S) -> Result<(), io::Error>
@@ -44,12 +47,22 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         Builder(self.0.clone())
     }
 
-    async fn install_snapshot(&mut self, meta: &SnapshotMeta, rows: TableRows) -> Result<(), io::Error> {
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        rows: TableRows,
+    ) -> Result<(), io::Error> {
         let meta = meta.clone();
-        self.0.call(move |applier| applier.install(&meta, &rows)).await.map_err(io::Error::other)
+        self.0
+            .call(move |applier| applier.install(&meta, &rows))
+            .await
+            .map_err(io::Error::other)
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
-        self.0.call(|applier| applier.last_snapshot()).await.map_err(io::Error::other)
+        self.0
+            .call(|applier| applier.last_snapshot())
+            .await
+            .map_err(io::Error::other)
     }
 }

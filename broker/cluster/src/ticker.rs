@@ -21,7 +21,11 @@ pub(crate) async fn run(group: Arc<Group>) {
         let at = *due.borrow_and_update();
         let now = batcher::now();
         if at > now {
-            let sleep = if at == Timestamp::MAX { None } else { Some(Duration::from_millis(at.since(now))) };
+            let sleep = if at == Timestamp::MAX {
+                None
+            } else {
+                Some(Duration::from_millis(at.since(now)))
+            };
             tokio::select! {
                 changed = due.changed() => if changed.is_err() { return },
                 () = sleep_for(sleep) => {}

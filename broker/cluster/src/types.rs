@@ -36,7 +36,8 @@ impl RaftTypeConfig for TypeConfig {
 }
 
 /// What a position in the log holds besides the index.
-type Committed = <openraft::impls::leader_id_std::LeaderId<u64, u64> as openraft::vote::RaftLeaderId>::Committed;
+type Committed =
+    <openraft::impls::leader_id_std::LeaderId<u64, u64> as openraft::vote::RaftLeaderId>::Committed;
 
 pub(crate) type Position = LogId<Committed>;
 pub(crate) type Vote = openraft::alias::VoteOf<TypeConfig>;

@@ -33,7 +33,9 @@ pub(crate) struct Claim<'a> {
 
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
-        self.waiters.claimed.fetch_sub(self.entries, Ordering::SeqCst);
+        self.waiters
+            .claimed
+            .fetch_sub(self.entries, Ordering::SeqCst);
         self.waiters.wake();
     }
 }
@@ -49,8 +51,16 @@ impl Waiters {
                 return None;
             }
             let next = claimed + entries;
-            match self.claimed.compare_exchange(claimed, next, Ordering::SeqCst, Ordering::SeqCst) {
-                Ok(_) => return Some(Claim { waiters: self, entries }),
+            match self
+                .claimed
+                .compare_exchange(claimed, next, Ordering::SeqCst, Ordering::SeqCst)
+            {
+                Ok(_) => {
+                    return Some(Claim {
+                        waiters: self,
+                        entries,
+                    });
+                }
                 Err(now) => claimed = now,
             }
         }
@@ -75,7 +85,9 @@ impl Waiters {
     }
 
     fn free(&self) -> u64 {
-        self.ready.load(Ordering::SeqCst).saturating_sub(self.claimed.load(Ordering::SeqCst))
+        self.ready
+            .load(Ordering::SeqCst)
+            .saturating_sub(self.claimed.load(Ordering::SeqCst))
     }
 
     fn set_ready(&self, ready: u64) {
@@ -184,7 +196,10 @@ mod tests {
             let sleep = tokio::spawn(async move { sleeper.sleep(far).await });
             tokio::task::yield_now().await;
             queues.update(QueueId(1), change);
-            tokio::time::timeout(Duration::from_secs(5), sleep).await.expect("woken").expect("no panic");
+            tokio::time::timeout(Duration::from_secs(5), sleep)
+                .await
+                .expect("woken")
+                .expect("no panic");
             waiters.ready.store(0, Ordering::SeqCst);
         }
         assert!(waiters.is_gone());

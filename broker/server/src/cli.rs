@@ -73,6 +73,9 @@ enum Command {
     Check {
         /// The data directory
         dir: PathBuf,
+        /// Form of the output
+        #[arg(long, value_name = "FORM", value_enum, env = "MILLRACE_OUTPUT", default_value = "table")]
+        output: OutputForm,
     },
     /// Print a completion script for a shell
     Completions {
@@ -128,7 +131,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Serve(args) => serve::run(&args),
         Command::Bench(args) => bench::run(args),
         Command::BenchFloorServer => bench::serve_floor(),
-        Command::Check { dir } => check::run(&dir),
+        Command::Check { dir, output } => check::run(&dir, output),
         Command::Completions { shell } => print_completions(shell),
         Command::Plugin(args) => plugin::run(args),
         client => runtime::client()?.block_on(dispatch_client(client)),

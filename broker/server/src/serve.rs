@@ -1,5 +1,9 @@
 //! `millrace serve`: reads the configuration, and runs the broker with it.
 
+mod components;
+mod house;
+mod logging;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -51,11 +55,10 @@ pub(crate) struct ServeArgs {
 /// Runs the broker until it is told to stop.
 ///
 /// # Errors
-/// When the configuration is wrong or the broker cannot start.
+/// When the configuration is wrong, the broker cannot start, or it had to stop by itself.
 pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
     let config = Config::load(args)?;
-    anyhow::bail!(
-        "this build has no broker linked in; it would keep its data in {}",
-        config.data.display()
-    )
+    logging::start(config.log_format);
+    let runtime = crate::runtime::server()?;
+    runtime.block_on(house::run(config))
 }

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use millrace_model::command::{CatalogCommand, Delivery, Expect, Publish, Receive, Routed, Send, Settle};
+use millrace_model::command::{
+    CatalogCommand, Delivery, Expect, Publish, Receive, Routed, Send, Settle,
+};
 use millrace_model::ledger::Message;
 use millrace_model::{
-    Answer, Command, GroupId, Ledger as _, Name, Outcome, Proposal, Query, QueueConfig, QueueId, Refusal, TopicConfig,
-    TopicId,
+    Answer, Command, GroupId, Ledger as _, Name, Outcome, Proposal, Query, QueueConfig, QueueId,
+    Refusal, TopicConfig, TopicId,
 };
 use tempfile::TempDir;
 
@@ -20,12 +22,20 @@ fn options(dir: &TempDir) -> ClusterOptions {
 }
 
 async fn configure(cluster: &Cluster, command: CatalogCommand) -> Outcome {
-    cluster.commit(GroupId::META, Proposal::bare(Command::Catalog(command))).await.unwrap()
+    cluster
+        .commit(GroupId::META, Proposal::bare(Command::Catalog(command)))
+        .await
+        .unwrap()
 }
 
 async fn queue(cluster: &Cluster, name: &str, config: QueueConfig) -> QueueId {
     let name = Name::new(name).unwrap();
-    let command = CatalogCommand::PutQueue { name, config, group: GroupId::DATA, expect: Expect::Any };
+    let command = CatalogCommand::PutQueue {
+        name,
+        config,
+        group: GroupId::DATA,
+        expect: Expect::Any,
+    };
     match configure(cluster, command).await {
         Outcome::Queue { queue, .. } => queue.id,
         other => panic!("{other:?}"),
@@ -34,7 +44,11 @@ async fn queue(cluster: &Cluster, name: &str, config: QueueConfig) -> QueueId {
 
 async fn topic(cluster: &Cluster, name: &str) -> TopicId {
     let name = Name::new(name).unwrap();
-    let command = CatalogCommand::PutTopic { name, config: TopicConfig::default(), expect: Expect::Any };
+    let command = CatalogCommand::PutTopic {
+        name,
+        config: TopicConfig::default(),
+        expect: Expect::Any,
+    };
     match configure(cluster, command).await {
         Outcome::Topic { topic, .. } => topic.id,
         other => panic!("{other:?}"),
@@ -42,19 +56,41 @@ async fn topic(cluster: &Cluster, name: &str) -> TopicId {
 }
 
 async fn send(cluster: &Cluster, queue: QueueId, payloads: Vec<Bytes>) -> Outcome {
-    let command = Command::Send(Send { queue, deduplication: None, delay_ms: None });
-    cluster.commit(GroupId::DATA, Proposal { command, payloads }).await.unwrap()
+    let command = Command::Send(Send {
+        queue,
+        deduplication: None,
+        delay_ms: None,
+    });
+    cluster
+        .commit(GroupId::DATA, Proposal { command, payloads })
+        .await
+        .unwrap()
 }
 
 async fn receive(cluster: &Cluster, queue: QueueId, max: u32, wait: Duration) -> Vec<Message> {
-    let receive = Receive { queue, max, visibility_ms: None, nonce: 7 };
-    cluster.receive(GroupId::DATA, receive, wait).await.unwrap().unwrap()
+    let receive = Receive {
+        queue,
+        max,
+        visibility_ms: None,
+        nonce: 7,
+    };
+    cluster
+        .receive(GroupId::DATA, receive, wait)
+        .await
+        .unwrap()
+        .unwrap()
 }
 
 async fn ack(cluster: &Cluster, queue: QueueId, messages: &[Message]) -> Outcome {
-    let receipts = messages.iter().map(|message| message.lease.receipt).collect();
+    let receipts = messages
+        .iter()
+        .map(|message| message.lease.receipt)
+        .collect();
     let command = Command::Ack(Settle { queue, receipts });
-    cluster.commit(GroupId::DATA, Proposal::bare(command)).await.unwrap()
+    cluster
+        .commit(GroupId::DATA, Proposal::bare(command))
+        .await
+        .unwrap()
 }
 
 fn events(messages: &[Message]) -> Vec<&[u8]> {
@@ -66,7 +102,12 @@ async fn what_was_acknowledged_is_there_after_a_restart_and_what_was_acked_is_no
     let dir = TempDir::new().unwrap();
     let cluster = Cluster::start(options(&dir)).await.unwrap();
     let orders = queue(&cluster, "orders", QueueConfig::default()).await;
-    send(&cluster, orders, vec!["one".into(), "two".into(), "three".into()]).await;
+    send(
+        &cluster,
+        orders,
+        vec!["one".into(), "two".into(), "three".into()],
+    )
+    .await;
     let first = receive(&cluster, orders, 1, Duration::ZERO).await;
     assert_eq!(events(&first), [b"one"]);
     ack(&cluster, orders, &first).await;
@@ -76,7 +117,11 @@ async fn what_was_acknowledged_is_there_after_a_restart_and_what_was_acked_is_no
     let reports = check(&options(&dir)).unwrap();
     for report in &reports {
         assert_eq!(report.violations, Vec::<String>::new());
-        assert_eq!(report.replay, Some(report.digest), "a replay of the log gives the same tables");
+        assert_eq!(
+            report.replay,
+            Some(report.digest),
+            "a replay of the log gives the same tables"
+        );
     }
 
     let cluster = Cluster::start(options(&dir)).await.unwrap();
@@ -98,7 +143,10 @@ async fn a_long_poll_wakes_at_the_first_message_and_costs_no_entry_while_it_wait
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(cluster.status(), before, "an idle long poll writes nothing");
     send(&cluster, orders, vec!["late".into()]).await;
-    let messages = tokio::time::timeout(Duration::from_secs(5), waiting).await.expect("woken").unwrap();
+    let messages = tokio::time::timeout(Duration::from_secs(5), waiting)
+        .await
+        .expect("woken")
+        .unwrap();
     assert_eq!(events(&messages), [b"late"]);
     cluster.stop().await.unwrap();
 }
@@ -107,7 +155,10 @@ async fn a_long_poll_wakes_at_the_first_message_and_costs_no_entry_while_it_wait
 async fn a_lease_ends_by_itself() {
     let dir = TempDir::new().unwrap();
     let cluster = Cluster::start(options(&dir)).await.unwrap();
-    let config = QueueConfig { visibility_seconds: 1, ..QueueConfig::default() };
+    let config = QueueConfig {
+        visibility_seconds: 1,
+        ..QueueConfig::default()
+    };
     let orders = queue(&cluster, "orders", config).await;
     send(&cluster, orders, vec!["again".into()]).await;
     let first = receive(&cluster, orders, 1, Duration::ZERO).await;
@@ -115,7 +166,9 @@ async fn a_lease_ends_by_itself() {
     let second = receive(&cluster, orders, 1, Duration::from_secs(10)).await;
     assert_eq!(events(&second), [b"again"]);
     assert_eq!(second[0].lease.receipt.receive_count, 2);
-    let Outcome::Settled(settled) = ack(&cluster, orders, &first).await else { panic!("an ack settles") };
+    let Outcome::Settled(settled) = ack(&cluster, orders, &first).await else {
+        panic!("an ack settles")
+    };
     assert_eq!(settled.failed, [(0, Refusal::ReceiptExpired)]);
     cluster.stop().await.unwrap();
 }
@@ -124,21 +177,53 @@ async fn a_lease_ends_by_itself() {
 async fn a_plan_made_against_an_older_catalog_is_refused() {
     let dir = TempDir::new().unwrap();
     let cluster = Cluster::start(options(&dir)).await.unwrap();
-    let (orders, topic) = (queue(&cluster, "orders", QueueConfig::default()).await, topic(&cluster, "t").await);
+    let (orders, topic) = (
+        queue(&cluster, "orders", QueueConfig::default()).await,
+        topic(&cluster, "t").await,
+    );
     let publish = |revision| {
-        let delivery = Delivery { queue: orders, payload: 0, delay_ms: None };
-        let routed = Routed { payloads: 1, deliveries: vec![delivery], parked: Vec::new() };
-        let command = Command::Publish(Publish { topic, revision, deduplication: None, events: vec![routed] });
-        Proposal { command, payloads: vec!["event".into()] }
+        let delivery = Delivery {
+            queue: orders,
+            payload: 0,
+            delay_ms: None,
+        };
+        let routed = Routed {
+            payloads: 1,
+            deliveries: vec![delivery],
+            parked: Vec::new(),
+        };
+        let command = Command::Publish(Publish {
+            topic,
+            revision,
+            deduplication: None,
+            events: vec![routed],
+        });
+        Proposal {
+            command,
+            payloads: vec!["event".into()],
+        }
     };
     let old = cluster.topology().revision;
-    assert!(matches!(cluster.commit(GroupId::DATA, publish(old)).await.unwrap(), Outcome::Accepted(_)));
+    assert!(matches!(
+        cluster.commit(GroupId::DATA, publish(old)).await.unwrap(),
+        Outcome::Accepted(_)
+    ));
     queue(&cluster, "another", QueueConfig::default()).await;
     let stale = cluster.commit(GroupId::DATA, publish(old)).await.unwrap();
-    assert!(matches!(stale, Outcome::Refused(Refusal::StalePlan(_))), "{stale:?}");
+    assert!(
+        matches!(stale, Outcome::Refused(Refusal::StalePlan(_))),
+        "{stale:?}"
+    );
     let new = cluster.topology().revision;
-    assert!(matches!(cluster.commit(GroupId::DATA, publish(new)).await.unwrap(), Outcome::Accepted(_)));
-    let Answer::Counters(counters) = cluster.query(GroupId::DATA, Query::Counters(orders)).await.unwrap() else {
+    assert!(matches!(
+        cluster.commit(GroupId::DATA, publish(new)).await.unwrap(),
+        Outcome::Accepted(_)
+    ));
+    let Answer::Counters(counters) = cluster
+        .query(GroupId::DATA, Query::Counters(orders))
+        .await
+        .unwrap()
+    else {
         panic!("counters answer counters")
     };
     assert_eq!(counters.ready, 2);
@@ -165,6 +250,10 @@ async fn the_log_is_purged_and_its_segments_are_used_again() {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    assert!(recycled() > 5, "20 MB went through segments of 1 MiB, {} were given back", recycled());
+    assert!(
+        recycled() > 5,
+        "20 MB went through segments of 1 MiB, {} were given back",
+        recycled()
+    );
     cluster.stop().await.unwrap();
 }

@@ -19,7 +19,11 @@ use crate::waiters::WaitersByQueue;
 struct Stores;
 
 /// What must live as long as a pair of stores.
-type Guard = (TempDir, Arc<millrace_store::log::Log>, millrace_store::tables::TableStore);
+type Guard = (
+    TempDir,
+    Arc<millrace_store::log::Log>,
+    millrace_store::tables::TableStore,
+);
 
 impl StoreBuilder<TypeConfig, LogStore, StateMachine, Guard> for Stores {
     async fn build(&self) -> Result<(Guard, LogStore, StateMachine), StorageError<TypeConfig>> {
@@ -27,10 +31,15 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, Guard> for Stores {
         let mut options = ClusterOptions::new(dir.path(), 0);
         options.log.segment_bytes = 1 << 20;
         let (log, tables) = node::open(&options).unwrap();
-        let (waiters, topology) = (Arc::new(WaitersByQueue::default()), Arc::new(ArcSwap::from_pointee(Topology::default())));
+        let (waiters, topology) = (
+            Arc::new(WaitersByQueue::default()),
+            Arc::new(ArcSwap::from_pointee(Topology::default())),
+        );
         let view = Arc::new(View::new(waiters, topology));
         let group = GroupId::DATA;
-        let applier = ApplyThread::start(group, tables.group(group).unwrap(), log.group(group), view).unwrap();
+        let applier =
+            ApplyThread::start(group, tables.group(group).unwrap(), log.group(group), view)
+                .unwrap();
         let stores = (LogStore(log.group(group)), StateMachine(applier));
         Ok(((dir, log, tables), stores.0, stores.1))
     }

@@ -23,8 +23,8 @@ pub struct Log {
     shared: Arc<Shared>,
     is_new: bool,
     threads: Mutex<Option<(WriterThread, JoinHandle<()>)>>,
-    /// Keeps other processes out.
-    _lock: File,
+    /// Keeps other processes out until the log is closed.
+    lock: File,
 }
 
 /// How much room is left without asking the disk for more.
@@ -81,7 +81,7 @@ impl Log {
             shared,
             is_new: opened.is_new,
             threads: Mutex::new(Some((writer, maker))),
-            _lock: lock,
+            lock,
         })
     }
 
@@ -150,6 +150,8 @@ impl Log {
             self.shared.lock().take_waiters(),
             &Err(Arc::new(LogError::Closed)),
         );
+        // Nothing is written from here on: others may have the files. Dropping the file would do the same, later.
+        let _ = rustix::fs::flock(&self.lock, rustix::fs::FlockOperation::Unlock);
         written.unwrap_or_else(|_| Err(Arc::new(LogError::Closed)))
     }
 }

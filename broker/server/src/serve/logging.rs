@@ -1,0 +1,20 @@
+//! The log on standard error.
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::LogFormat;
+
+/// What is logged when `MILLRACE_LOG` says nothing: our own lines from `info`, those of libraries from `warn`.
+const DEFAULT: &str = "warn,millrace=info";
+
+/// Starts logging. `MILLRACE_LOG` takes the directives of `tracing-subscriber`, as in `MILLRACE_LOG=debug`.
+pub(super) fn start(format: LogFormat) {
+    let filter = std::env::var("MILLRACE_LOG").unwrap_or_else(|_| DEFAULT.to_owned());
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(filter))
+        .with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}
