@@ -149,13 +149,8 @@ impl<'de> Visitor<'de> for OrderedVisitor {
 
 fn rows(items: &[Value], columns: &[&str]) -> String {
     let mut table = table();
-    table.set_header(columns.iter().map(|column| {
-        column
-            .rsplit('/')
-            .next()
-            .unwrap_or(column)
-            .replace('_', " ")
-    }));
+    let title = |column: &&str| column.replace(['/', '_'], " ");
+    table.set_header(columns.iter().map(title));
     for item in items {
         table.add_row(
             columns
@@ -191,9 +186,9 @@ mod tests {
             json!({"name": "b"}),
         ];
         let text = rows(&items, &["name", "counters/ready"]);
-        assert!(text.contains("│ name ┆ ready │"), "{text}");
-        assert!(text.contains("│ a    ┆ 3     │"), "{text}");
-        assert!(text.contains("│ b    ┆ –     │"), "{text}");
+        assert!(text.contains("│ name ┆ counters ready │"), "{text}");
+        assert!(text.contains("│ a    ┆ 3              │"), "{text}");
+        assert!(text.contains("│ b    ┆ –              │"), "{text}");
     }
 
     #[test]

@@ -169,10 +169,11 @@ impl Tally {
         }
         let mut text = format!("{} events were refused", self.failed);
         for error in &self.errors {
-            let detail = error["detail"].as_str().unwrap_or("");
+            let word = |name: &str| error[name].as_str().unwrap_or("").to_owned();
+            let (detail, code) = (word("detail"), word("code"));
             text.push_str(&format!(
-                "\n  event {} of the file: {detail} ({})",
-                error["event"], error["code"]
+                "\n  event {} of the file: {detail} ({code})",
+                error["event"]
             ));
         }
         bail!(text)
