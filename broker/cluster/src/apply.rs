@@ -1,12 +1,10 @@
-//! The thread that applies: one for each group, the only one that touches its machine and its tables.
+//! Applying: one lane for each group, the only way to its machine and its tables.
 //!
 //! **Invariants**: no entry is applied that is not durable here; an outcome is sent only when its batch is committed
 //! to the tables as one unit with its position; receivers are woken and the catalog is published before that.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc;
-use std::thread;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use arc_swap::ArcSwap;
 use millrace_machine::Machine;
@@ -15,7 +13,7 @@ use millrace_store::log::GroupLog;
 use millrace_store::tables::GroupTables;
 use openraft::EntryPayload;
 use openraft::storage::EntryResponder;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use crate::codec;
 use crate::snapshot::{Snapshot, SnapshotMeta, TableRows};
@@ -27,7 +25,7 @@ const APPLIED: &str = "applied";
 /// System row of the last applied membership.
 const MEMBERSHIP: &str = "membership";
 
-/// What others see of a group, kept up to date by its thread.
+/// What others see of a group, kept up to date by its applier.
 #[derive(Debug)]
 pub(crate) struct View {
     /// The node's receivers.
@@ -57,95 +55,66 @@ impl View {
     }
 }
 
-/// Something for the thread to do, in the order of arrival.
-enum Work {
-    Apply {
-        entries: Vec<EntryResponder<TypeConfig>>,
-        done: oneshot::Sender<Result<(), Fault>>,
-    },
-    Call(Box<dyn FnOnce(&mut Applier) + Send>),
-    Stop(oneshot::Sender<()>),
-}
-
-/// The way to a group's thread. When the last clone is dropped the thread ends.
+/// The way to a group's applier: one at a time, in the order of arrival.
+///
+/// Applying is memory work of microseconds, since rows reach the disk later, on the tables' own thread. So it runs on
+/// the thread that has the entries: a thread of its own would cost two switches of context for each batch, which was a
+/// third of the latency of a lone publish. What waits for the disk (a flush, a snapshot) goes through
+/// [`ApplyLane::call_blocking`].
 #[derive(Clone)]
-pub(crate) struct ApplyThread {
-    work: mpsc::Sender<Work>,
-}
+pub(crate) struct ApplyLane(Arc<Mutex<Option<Applier>>>);
 
-impl ApplyThread {
-    /// Opens the machine on `tables` and starts the thread.
+impl ApplyLane {
+    /// Opens the machine on `tables`.
     ///
     /// # Errors
     /// A [`Fault`] when the tables cannot be read.
-    pub(crate) fn start(
+    pub(crate) fn open(
         group: GroupId,
         tables: GroupTables,
         log: GroupLog,
         view: Arc<View>,
     ) -> Result<Self, Fault> {
-        let mut applier = Applier::open(group, tables, log, view)?;
-        let (work, inbox) = mpsc::channel::<Work>();
-        let spawned = thread::Builder::new()
-            .name(format!("apply-{group}"))
-            .spawn(move || {
-                while let Ok(work) = inbox.recv() {
-                    match work {
-                        Work::Stop(stopped) => {
-                            drop(applier);
-                            let _ = stopped.send(());
-                            return;
-                        }
-                        Work::Call(call) => call(&mut applier),
-                        Work::Apply { entries, done } => {
-                            let _ = done.send(applier.apply_unless_failed(entries));
-                        }
-                    }
-                }
-            });
-        spawned.map_err(|error| Fault::new("start the apply thread", error))?;
-        Ok(Self { work })
+        let applier = Applier::open(group, tables, log, view)?;
+        Ok(Self(Arc::new(Mutex::new(Some(applier)))))
     }
 
     /// Applies entries in order.
-    pub(crate) async fn apply(
-        &self,
-        entries: Vec<EntryResponder<TypeConfig>>,
-    ) -> Result<(), Fault> {
-        let (done, is_done) = oneshot::channel();
-        self.send(Work::Apply { entries, done })?;
-        is_done.await.unwrap_or_else(|_| Err(stopped()))
+    pub(crate) fn apply(&self, entries: Vec<EntryResponder<TypeConfig>>) -> Result<(), Fault> {
+        self.call(|applier| applier.apply_unless_failed(entries))
     }
 
-    /// Runs `call` on the thread, between two batches.
-    pub(crate) async fn call<R: Send + 'static>(
+    /// Runs `call` between two batches. It must not wait for the disk.
+    pub(crate) fn call<R>(
+        &self,
+        call: impl FnOnce(&mut Applier) -> Result<R, Fault>,
+    ) -> Result<R, Fault> {
+        call(self.lock().as_mut().ok_or_else(stopped)?)
+    }
+
+    /// Runs `call` between two batches, off the threads that serve requests.
+    pub(crate) async fn call_blocking<R: Send + 'static>(
         &self,
         call: impl FnOnce(&mut Applier) -> Result<R, Fault> + Send + 'static,
     ) -> Result<R, Fault> {
-        let (done, is_done) = oneshot::channel();
-        self.send(Work::Call(Box::new(move |applier| {
-            // Whoever asked may have gone away.
-            let _ = done.send(call(applier));
-        })))?;
-        is_done.await.unwrap_or_else(|_| Err(stopped()))
+        let lane = self.clone();
+        let ran = tokio::task::spawn_blocking(move || lane.call(call)).await;
+        ran.unwrap_or_else(|panic| Err(Fault::new("apply", panic)))
     }
 
-    /// Ends the thread; its tables are closed when the future is ready.
-    pub(crate) async fn stop(&self) {
-        let (stopped, has_stopped) = oneshot::channel();
-        if self.send(Work::Stop(stopped)).is_ok() {
-            // The thread may have ended by itself.
-            let _ = has_stopped.await;
-        }
+    /// Closes the tables. Whatever comes later is refused.
+    pub(crate) fn stop(&self) {
+        drop(self.lock().take());
     }
 
-    fn send(&self, work: Work) -> Result<(), Fault> {
-        self.work.send(work).map_err(|_| stopped())
+    fn lock(&self) -> MutexGuard<'_, Option<Applier>> {
+        // A panic while applying is a bug: what it left behind must never be applied to again.
+        self.0.lock().expect("applying has panicked before")
     }
 }
 
 fn stopped() -> Fault {
-    Fault::new("apply", "the thread of the group has stopped")
+    Fault::new("apply", "the group has stopped")
 }
 
 /// A group's machine with its position.

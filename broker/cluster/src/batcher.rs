@@ -17,10 +17,11 @@ pub(crate) type Reply = oneshot::Receiver<Result<Outcome, Unavailable>>;
 ///
 /// There is no linger: a batch leaves as soon as fewer than [`limit::BATCHES_IN_FLIGHT_MAX`] are under way, and takes
 /// along what has come meanwhile. So an idle broker answers at once and a busy one makes large batches by itself.
-#[derive(Debug)]
 pub(crate) struct Batcher {
     queue: mpsc::UnboundedSender<Waiting>,
     load: Arc<Load>,
+    raft: Raft,
+    slots: Arc<Semaphore>,
 }
 
 /// How much waits, and what went through.
@@ -45,24 +46,42 @@ impl Batcher {
     pub(crate) fn start(raft: Raft) -> Self {
         let (queue, waiting) = mpsc::unbounded_channel();
         let load = Arc::new(Load::default());
-        tokio::spawn(run(waiting, raft, Arc::clone(&load)));
-        Self { queue, load }
+        let slots = Arc::new(Semaphore::new(limit::BATCHES_IN_FLIGHT_MAX));
+        tokio::spawn(run(
+            waiting,
+            raft.clone(),
+            Arc::clone(&slots),
+            Arc::clone(&load),
+        ));
+        Self {
+            queue,
+            load,
+            raft,
+            slots,
+        }
     }
 
     /// Hands `proposal` in. The queue is bounded by count and bytes, not by the channel.
     ///
     /// # Errors
     /// [`Unavailable::Overloaded`] when too much waits, [`Unavailable::NotReady`] when the group has stopped.
-    pub(crate) fn submit(&self, proposal: Proposal) -> Result<Reply, Unavailable> {
+    pub(crate) async fn submit(&self, proposal: Proposal) -> Result<Reply, Unavailable> {
         let (reply, answer) = oneshot::channel();
         let bytes = proposal.bytes();
-        self.load.admit(bytes)?;
-        let sent = self.queue.send(Waiting {
+        let alone = self.load.admit(bytes)?;
+        let waiting = Waiting {
             proposal,
             bytes,
             reply,
-        });
-        sent.map_err(|_| Unavailable::NotReady("the group has stopped".to_owned()))?;
+        };
+        // Nothing waits and a slot is free: the batch would be this command alone, so no other task need be woken.
+        match Arc::clone(&self.slots).try_acquire_owned() {
+            Ok(slot) if alone => send(&self.raft, &self.load, vec![waiting], slot).await,
+            _ => self
+                .queue
+                .send(waiting)
+                .map_err(|_| Unavailable::NotReady("the group has stopped".to_owned()))?,
+        }
         Ok(answer)
     }
 
@@ -73,7 +92,8 @@ impl Batcher {
 }
 
 impl Load {
-    fn admit(&self, bytes: usize) -> Result<(), Unavailable> {
+    /// Counts one command in; whether it is the only one that waits.
+    fn admit(&self, bytes: usize) -> Result<bool, Unavailable> {
         let commands = self.commands.fetch_add(1, Ordering::Relaxed);
         let waiting = self.bytes.fetch_add(bytes, Ordering::Relaxed);
         if commands >= limit::PROPOSALS_WAITING_MAX || waiting >= limit::PROPOSALS_WAITING_BYTES_MAX
@@ -81,7 +101,7 @@ impl Load {
             self.leave(1, bytes);
             return Err(Unavailable::Overloaded);
         }
-        Ok(())
+        Ok(commands == 0)
     }
 
     fn leave(&self, commands: usize, bytes: usize) {
@@ -95,8 +115,12 @@ impl Load {
     }
 }
 
-async fn run(mut queue: mpsc::UnboundedReceiver<Waiting>, raft: Raft, load: Arc<Load>) {
-    let slots = Arc::new(Semaphore::new(limit::BATCHES_IN_FLIGHT_MAX));
+async fn run(
+    mut queue: mpsc::UnboundedReceiver<Waiting>,
+    raft: Raft,
+    slots: Arc<Semaphore>,
+    load: Arc<Load>,
+) {
     let mut left_over = None;
     loop {
         let first = match left_over.take() {
@@ -112,12 +136,16 @@ async fn run(mut queue: mpsc::UnboundedReceiver<Waiting>, raft: Raft, load: Arc<
             .expect("the semaphore is never closed");
         let (batch, next) = gather(first, &mut queue);
         left_over = next;
-        load.leave(batch.len(), batch.iter().map(|waiting| waiting.bytes).sum());
-        load.batches.fetch_add(1, Ordering::Relaxed);
-        load.proposed
-            .fetch_add(batch.len() as u64, Ordering::Relaxed);
-        propose(&raft, batch, slot).await;
+        send(&raft, &load, batch, slot).await;
     }
+}
+
+async fn send(raft: &Raft, load: &Load, batch: Vec<Waiting>, slot: OwnedSemaphorePermit) {
+    load.leave(batch.len(), batch.iter().map(|waiting| waiting.bytes).sum());
+    load.batches.fetch_add(1, Ordering::Relaxed);
+    load.proposed
+        .fetch_add(batch.len() as u64, Ordering::Relaxed);
+    propose(raft, batch, slot).await;
 }
 
 /// Takes what waits, up to the limits of a batch; gives back the one that did not fit.

@@ -39,19 +39,14 @@ pub(crate) async fn follow(meta: Arc<Group>, data: Arc<Group>) {
 }
 
 async fn adopt(meta: &Group, data: &Group, have: Revision) -> Result<(), Unavailable> {
-    let news = news(meta, have, data.id).await?;
+    let news = news(meta, have, data.id)?;
     data.commit(Proposal::bare(Command::Adopt(news))).await?;
     Ok(())
 }
 
-async fn news(
-    meta: &Group,
-    after: Revision,
-    group: millrace_model::GroupId,
-) -> Result<Adopt, Fault> {
+fn news(meta: &Group, after: Revision, group: millrace_model::GroupId) -> Result<Adopt, Fault> {
     meta.applier
-        .call(move |applier| applier.machine.news(after, group))
-        .await
+        .call(|applier| applier.machine.news(after, group))
 }
 
 /// Ready when every group of `data` stands at `revision` or later.

@@ -12,7 +12,7 @@ use millrace_store::tables::GroupTables;
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::{Config, ServerState, SnapshotPolicy};
 
-use crate::apply::{ApplyThread, View};
+use crate::apply::{ApplyLane, View};
 use crate::batcher::Batcher;
 use crate::log_store::LogStore;
 use crate::network::Peers;
@@ -20,7 +20,7 @@ use crate::options::ClusterOptions;
 use crate::state_machine::StateMachine;
 use crate::types::Raft;
 
-/// One Raft group of this node: its agreement, its batcher, its apply thread.
+/// One Raft group of this node: its agreement, its batcher, its apply lane.
 pub(crate) struct Group {
     /// Which group.
     pub(crate) id: GroupId,
@@ -30,8 +30,8 @@ pub(crate) struct Group {
     pub(crate) log: GroupLog,
     /// Its agreement.
     pub(crate) raft: Raft,
-    /// The way to its apply thread.
-    pub(crate) applier: ApplyThread,
+    /// The way to its apply lane.
+    pub(crate) applier: ApplyLane,
     /// Its batcher.
     pub(crate) batcher: Batcher,
     commit_timeout: Duration,
@@ -48,7 +48,7 @@ impl Group {
         check_whole(&tables, node_log)?;
         let id = tables.id();
         let log = node_log.group(id);
-        let applier = ApplyThread::start(id, tables, log.clone(), Arc::clone(&view))?;
+        let applier = ApplyLane::open(id, tables, log.clone(), Arc::clone(&view))?;
         let fault = |error: &dyn std::fmt::Display| Fault::new("start the group", error);
         let config = Arc::new(config(id).validate().map_err(|error| fault(&error))?);
         let stores = (LogStore(log.clone()), StateMachine(applier.clone()));
@@ -78,7 +78,7 @@ impl Group {
 
     /// Commits one command here.
     pub(crate) async fn commit(&self, proposal: Proposal) -> Result<Outcome, Unavailable> {
-        let reply = self.batcher.submit(proposal)?;
+        let reply = self.batcher.submit(proposal).await?;
         match tokio::time::timeout(self.commit_timeout, reply).await {
             Ok(Ok(outcome)) => outcome,
             // It was handed to the log, and nobody can tell any more what came of it.
@@ -96,7 +96,7 @@ impl Group {
             }
             Ok(answer)
         });
-        Ok(answer.await?)
+        Ok(answer?)
     }
 
     /// Whether this node leads the group.
@@ -141,14 +141,13 @@ impl Group {
 
     /// Ready when the group has failed, with the reason; never ready while it is well.
     pub(crate) async fn failed(&self) -> Fault {
-        let mut metrics = self.raft.metrics();
+        /// The metrics change with every batch: watching them would wake a thread for each.
+        const LOOK_EVERY: Duration = Duration::from_secs(1);
         loop {
-            if let Err(fatal) = &metrics.borrow_watched().running_state {
+            if let Err(fatal) = &self.raft.metrics().borrow_watched().running_state {
                 return Fault::new(&format!("group {}", self.id), fatal);
             }
-            if metrics.changed().await.is_err() {
-                return Fault::new(&format!("group {}", self.id), "the agreement has ended");
-            }
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 }

@@ -129,13 +129,16 @@ impl Cluster {
         self.drain();
         self.lock_tasks().abort_all();
         for group in self.groups() {
-            group.applier.call(|applier| applier.flush()).await?;
+            group
+                .applier
+                .call_blocking(|applier| applier.flush())
+                .await?;
             group
                 .raft
                 .shutdown()
                 .await
                 .map_err(|error| Fault::new("stop a group", error))?;
-            group.applier.stop().await;
+            group.applier.stop();
         }
         self.log
             .close()

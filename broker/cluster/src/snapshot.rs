@@ -13,7 +13,7 @@ use millrace_model::tables::Row;
 use millrace_store::tables::TableSnapshot;
 use openraft::storage::RaftSnapshotBuilder;
 
-use crate::apply::ApplyThread;
+use crate::apply::ApplyLane;
 use crate::types::TypeConfig;
 
 pub(crate) type SnapshotMeta = openraft::alias::SnapshotMetaOf<TypeConfig>;
@@ -35,14 +35,14 @@ impl TableRows {
 }
 
 /// Builds snapshots of one group.
-pub(crate) struct Builder(pub(crate) ApplyThread);
+pub(crate) struct Builder(pub(crate) ApplyLane);
 
 impl RaftSnapshotBuilder<TypeConfig> for Builder {
     type SnapshotData = TableRows;
 
     async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
         self.0
-            .call(|applier| applier.snapshot())
+            .call_blocking(|applier| applier.snapshot())
             .await
             .map_err(io::Error::other)
     }

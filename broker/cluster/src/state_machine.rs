@@ -1,20 +1,20 @@
-//! A group's machine as openraft's state machine: every call goes to the group's apply thread.
+//! A group's machine as openraft's state machine: every call goes through the group's apply lane.
 
 use std::io;
 
 use futures::{Stream, StreamExt as _};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 
-use crate::apply::ApplyThread;
+use crate::apply::ApplyLane;
 use crate::snapshot::{Builder, Snapshot, SnapshotMeta, TableRows};
 use crate::types::{Position, StoredMembership, TypeConfig};
 
-/// Most entries that are handed to the apply thread at once.
+/// Most entries that are applied at once.
 const APPLY_ENTRIES_MAX: usize = 64;
 
-/// The way from openraft to the apply thread.
+/// The way from openraft to the apply lane.
 #[derive(Clone)]
-pub(crate) struct StateMachine(pub(crate) ApplyThread);
+pub(crate) struct StateMachine(pub(crate) ApplyLane);
 
 impl RaftStateMachine<TypeConfig> for StateMachine {
     type SnapshotData = TableRows;
@@ -23,7 +23,6 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     async fn applied_state(&mut self) -> Result<(Option<Position>, StoredMembership), io::Error> {
         self.0
             .call(|applier| Ok(applier.state()))
-            .await
             .map_err(io::Error::other)
     }
 
@@ -34,7 +33,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let mut chunks = entries.ready_chunks(APPLY_ENTRIES_MAX);
         while let Some(chunk) = chunks.next().await {
             let entries = chunk.into_iter().collect::<Result<Vec<_>, _>>()?;
-            self.0.apply(entries).await.map_err(io::Error::other)?;
+            self.0.apply(entries).map_err(io::Error::other)?;
         }
         Ok(())
     }
@@ -54,14 +53,14 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     ) -> Result<(), io::Error> {
         let meta = meta.clone();
         self.0
-            .call(move |applier| applier.install(&meta, &rows))
+            .call_blocking(move |applier| applier.install(&meta, &rows))
             .await
             .map_err(io::Error::other)
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
         self.0
-            .call(|applier| applier.last_snapshot())
+            .call_blocking(|applier| applier.last_snapshot())
             .await
             .map_err(io::Error::other)
     }

@@ -8,7 +8,7 @@ use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 use tempfile::TempDir;
 
-use crate::apply::{ApplyThread, View};
+use crate::apply::{ApplyLane, View};
 use crate::log_store::LogStore;
 use crate::node;
 use crate::options::ClusterOptions;
@@ -38,8 +38,7 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, Guard> for Stores {
         let view = Arc::new(View::new(waiters, topology));
         let group = GroupId::DATA;
         let applier =
-            ApplyThread::start(group, tables.group(group).unwrap(), log.group(group), view)
-                .unwrap();
+            ApplyLane::open(group, tables.group(group).unwrap(), log.group(group), view).unwrap();
         let stores = (LogStore(log.group(group)), StateMachine(applier));
         Ok(((dir, log, tables), stores.0, stores.1))
     }
