@@ -74,9 +74,10 @@ impl Batcher {
             bytes,
             reply,
         };
-        // Nothing waits and a slot is free: the batch would be this command alone, so no other task need be woken.
+        // Nothing waits and nothing is under way: the batch would be this command alone, so no other task need be woken.
+        let idle = alone && self.slots.available_permits() == limit::BATCHES_IN_FLIGHT_MAX;
         match Arc::clone(&self.slots).try_acquire_owned() {
-            Ok(slot) if alone => send(&self.raft, &self.load, vec![waiting], slot).await,
+            Ok(slot) if idle => send(&self.raft, &self.load, vec![waiting], slot).await,
             _ => self
                 .queue
                 .send(waiting)

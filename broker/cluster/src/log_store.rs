@@ -111,7 +111,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     {
         let records = entries.into_iter().map(codec::to_record).collect();
         let done = Box::new(|result: Result<(), Arc<LogError>>| {
-            callback.io_completed(result.map_err(failed))
+            callback.io_completed(result.map_err(failed));
         });
         self.0.append(records, done).map_err(failed)
     }

@@ -18,7 +18,7 @@ use millrace_store::tables::{TableOptions, TableStore};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::apply::View;
+use crate::apply::{Applier, View};
 use crate::group::Group;
 use crate::options::ClusterOptions;
 use crate::waiters::WaitersByQueue;
@@ -129,10 +129,7 @@ impl Cluster {
         self.drain();
         self.lock_tasks().abort_all();
         for group in self.groups() {
-            group
-                .applier
-                .call_blocking(|applier| applier.flush())
-                .await?;
+            group.applier.call_blocking(Applier::flush).await?;
             group
                 .raft
                 .shutdown()

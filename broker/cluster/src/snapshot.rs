@@ -13,7 +13,7 @@ use millrace_model::tables::Row;
 use millrace_store::tables::TableSnapshot;
 use openraft::storage::RaftSnapshotBuilder;
 
-use crate::apply::ApplyLane;
+use crate::apply::{Applier, ApplyLane};
 use crate::types::TypeConfig;
 
 pub(crate) type SnapshotMeta = openraft::alias::SnapshotMetaOf<TypeConfig>;
@@ -42,7 +42,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
 
     async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
         self.0
-            .call_blocking(|applier| applier.snapshot())
+            .call_blocking(Applier::snapshot)
             .await
             .map_err(io::Error::other)
     }

@@ -5,7 +5,7 @@ use std::io;
 use futures::{Stream, StreamExt as _};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 
-use crate::apply::ApplyLane;
+use crate::apply::{Applier, ApplyLane};
 use crate::snapshot::{Builder, Snapshot, SnapshotMeta, TableRows};
 use crate::types::{Position, StoredMembership, TypeConfig};
 
@@ -60,7 +60,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
         self.0
-            .call_blocking(|applier| applier.last_snapshot())
+            .call_blocking(Applier::last_snapshot)
             .await
             .map_err(io::Error::other)
     }
