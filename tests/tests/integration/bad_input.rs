@@ -32,20 +32,12 @@ fn wrong_names_paths_and_queries() {
     }
     let answer = client.get("/v1/queues/q/messages?state=lost");
     assert_eq!(answer.status, 400, "{}", answer.text());
-    for path in ["/v1/topics/none/messages", "/v1/topics/none?x=1"] {
-        let method = if path.ends_with("messages") {
-            "POST"
-        } else {
-            "GET"
-        };
-        let answer = client.call(
-            method,
-            path,
-            &[("content-type", JSON)],
-            (method == "POST").then_some(b"1"),
-        );
-        answer.expect("an answer").refused(404, "topic_not_found");
-    }
+    client
+        .post("/v1/topics/none/messages", &json!(1))
+        .refused(404, "topic_not_found");
+    client
+        .get("/v1/queues?x=1")
+        .refused(400, "unknown_parameter");
     client
         .post("/v1/queues/none/receive", &json!({}))
         .refused(404, "queue_not_found");
@@ -139,7 +131,8 @@ fn wrong_filters_are_refused_with_a_pointer() {
         json!({}),
         json!({"tags": ["a"], "keys": ["b"]}),
         json!({"tags": []}),
-        json!({"keys": ["a..b"]}),
+        json!({"keys": []}),
+        json!({"tags": ["a,b"]}),
         json!({"match": {"a": [{"numeric": ["=>", 1]}]}}),
         json!({"match": {"a": [{"cidr": "300.0.0.0/8"}]}}),
         json!({"match": {"a": {"b": 1}}}),
@@ -172,6 +165,35 @@ fn wrong_media_types_and_methods() {
     door.client
         .send("PUT", SEND, &[("content-type", JSON)], b"1")
         .refused(405, "method_not_allowed");
+}
+
+#[test]
+#[ignore = "the door answers before it has read the body, and then closes the connection without a word"]
+fn a_refused_request_leaves_its_connection_open_or_says_that_it_closes() {
+    use std::io::{Read as _, Write as _};
+    let door = Door::open();
+    let mut stream = std::net::TcpStream::connect(door.broker.address()).expect("a connection");
+    let mut write = stream.try_clone().expect("a connection can be shared");
+    let mut read = || {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        let mut bytes = vec![0; 64 * 1024];
+        let count = stream.read(&mut bytes).unwrap_or(0);
+        String::from_utf8_lossy(&bytes[..count]).into_owned()
+    };
+    // As clients send: the head first, the body in a second packet.
+    let head = "PUT /v1/topics/1bad HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n";
+    write.write_all(head.as_bytes()).expect("written");
+    write.write_all(b"{}").expect("written");
+    let answer = read();
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    if !answer.to_lowercase().contains("connection: close") {
+        let next = write.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert!(next.is_ok(), "the connection was closed without a word");
+        assert!(
+            read().starts_with("HTTP/1.1 200"),
+            "the next request on the connection"
+        );
+    }
 }
 
 #[test]
