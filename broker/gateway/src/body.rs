@@ -1,5 +1,6 @@
 //! Reads request bodies: bounded in size, in time, and in what all of them together take.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -35,13 +36,17 @@ pub(crate) async fn read(
     let whole = collect(call, &mut body, limit, code);
     let answer = tokio::time::timeout(time, whole).await;
     let failure = match answer {
-        Ok(Ok(bytes)) => return Ok(bytes),
+        Ok(Ok(bytes)) => {
+            call.unread.store(false, Ordering::Relaxed);
+            return Ok(bytes);
+        }
         Ok(Err(failure)) => failure,
         Err(_) => return Err(too_slow(time)),
     };
     // A client that waits for "100 Continue" has sent nothing yet, and reading on would ask for it.
     if failure.status() != StatusCode::BAD_REQUEST && !call.head.headers.contains_key(EXPECT) {
-        discard(body).await;
+        let unread = !discard(body).await;
+        call.unread.store(unread, Ordering::Relaxed);
     }
     Err(failure)
 }
@@ -89,17 +94,22 @@ async fn next(body: &mut Body) -> Result<Option<Bytes>, Failure> {
     }
 }
 
-async fn discard(mut body: Body) {
+/// Reads on to the end of the body; whether it got there.
+async fn discard(mut body: Body) -> bool {
     let drained = async {
         let mut bytes = 0;
-        while let Some(Ok(frame)) = body.frame().await {
+        while let Some(frame) = body.frame().await {
+            let Ok(frame) = frame else { return false };
             bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
             if bytes > DISCARDED_BYTES_MAX {
-                return;
+                return false;
             }
         }
+        true
     };
-    let _ = tokio::time::timeout(DISCARDING_MAX, drained).await;
+    tokio::time::timeout(DISCARDING_MAX, drained)
+        .await
+        .unwrap_or(false)
 }
 
 fn check_encoding(headers: &HeaderMap) -> Result<(), Failure> {

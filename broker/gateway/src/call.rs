@@ -1,5 +1,6 @@
 //! One request on its way through the door.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
@@ -26,6 +27,8 @@ pub(crate) struct Call {
     /// Taken by the first read. A body cannot be shared between threads, and a call must be; the lock is
     /// never locked.
     pub(crate) body: Mutex<Body>,
+    /// Whether the body has bytes that nobody has read: the connection cannot go on then.
+    pub(crate) unread: Arc<AtomicBool>,
     /// What the request takes of the node's room, given back when it is answered.
     pub(crate) permit: Permit,
 }

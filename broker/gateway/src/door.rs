@@ -3,7 +3,8 @@
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use axum::extract::RawPathParams;
@@ -11,7 +12,9 @@ use axum::extract::Request;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::response::Response;
 use futures::FutureExt as _;
+use http::header::CONNECTION;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use hyper::body::Body as _;
 
 use crate::Gateway;
 use crate::admission::Permit;
@@ -37,7 +40,9 @@ pub(crate) async fn enter(
 ) -> Response {
     let began = Instant::now();
     let id = request_id(&gateway, request.headers());
-    let answer = AssertUnwindSafe(handle(gateway.clone(), route, params, request));
+    let unread = Arc::new(AtomicBool::new(!request.body().is_end_stream()));
+    let handled = handle(gateway.clone(), route, params, request, Arc::clone(&unread));
+    let answer = AssertUnwindSafe(handled);
     let answer = answer.catch_unwind().await;
     let result = answer.unwrap_or_else(|panic| Err(panicked(&*panic)));
     let mut response = result.unwrap_or_else(|failure| {
@@ -45,6 +50,11 @@ pub(crate) async fn enter(
         failure.response()
     });
     response.headers_mut().insert(X_REQUEST_ID, id);
+    if unread.load(Ordering::Relaxed) {
+        // Answered before the body was read: hyper closes the connection, and the client should know.
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
     let metrics = gateway.metrics().route(route);
     metrics.answered(response.status(), began.elapsed());
     response
@@ -55,6 +65,7 @@ async fn handle(
     route: &'static Route,
     params: Params,
     request: Request,
+    unread: Arc<AtomicBool>,
 ) -> Result<Response, Failure> {
     let rooms = route.is_held_back.then(|| gateway.rooms());
     let permit = Permit::new(rooms)?;
@@ -66,6 +77,7 @@ async fn handle(
         head,
         params,
         body: Mutex::new(body),
+        unread,
         permit,
     };
     (route.handler)(call).await

@@ -3,7 +3,7 @@
 use axum::response::Response;
 use http::StatusCode;
 use millrace_model::command::CatalogCommand;
-use millrace_model::subscription::PluginBinding;
+use millrace_model::subscription::{Destinations, PluginBinding};
 use millrace_model::{Outcome, Refusal, SubscriptionConfig, Topology};
 
 use crate::Gateway;
@@ -53,7 +53,7 @@ pub(crate) async fn put(mut call: Call) -> Result<Response, Failure> {
     let present = present.map(|subscription| subscription.subscription.version);
     let expect = etag::expect(&call.head.headers, present)?;
     if let Some(binding) = &config.plugin {
-        check_plugin(&call.gateway, &topology, binding).await?;
+        check_plugin(&call.gateway, &topology, binding, &config.to).await?;
     }
     let command = CatalogCommand::PutSubscription {
         topic,
@@ -83,6 +83,7 @@ async fn check_plugin(
     gateway: &Gateway,
     topology: &Topology,
     binding: &PluginBinding,
+    to: &Destinations,
 ) -> Result<(), Failure> {
     let name = format!("{}@{}", binding.name, binding.version);
     let version = topology.plugin(&binding.name, &binding.version);
@@ -100,7 +101,7 @@ async fn check_plugin(
     )))?;
     Ok(gateway
         .planner()
-        .configure(version.clone(), binding.clone())
+        .configure(version.clone(), binding.clone(), to.names())
         .await?)
 }
 

@@ -27,7 +27,8 @@ pub trait Router: Send + Sync + 'static {
     /// [`InvalidComponent`] says what is wrong with it.
     fn inspect(&self, component: Bytes) -> BoxFuture<'_, Result<Inspection, InvalidComponent>>;
 
-    /// Hands `binding`'s configuration to the plugin version that it names, as it would be when routing.
+    /// Hands `binding`'s configuration to the plugin version that it names, as it would be when routing for a
+    /// subscription that declares `destinations` ([`crate::subscription::Destinations::names`]).
     ///
     /// # Errors
     /// [`ConfigureError`]: what the plugin has against it, with JSON Pointers into the configuration.
@@ -35,6 +36,7 @@ pub trait Router: Send + Sync + 'static {
         &self,
         version: Arc<PluginVersion>,
         binding: PluginBinding,
+        destinations: Vec<String>,
     ) -> BoxFuture<'_, Result<(), ConfigureError>>;
 
     /// Lines of Prometheus text about plugins: runs, failures, CPU. Empty when there is nothing to say.

@@ -110,7 +110,19 @@ impl SubscriptionConfig {
     }
 }
 
+/// The name by which a plugin knows the only destination of a subscription that gives it none.
+pub const DESTINATION_DEFAULT: &str = "default";
+
 impl Destinations {
+    /// The names by which a plugin knows the destinations.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let name = |(name, _): (Option<&Name>, _)| {
+            name.map_or_else(|| DESTINATION_DEFAULT.to_owned(), Name::to_string)
+        };
+        self.iter().map(name).collect()
+    }
+
     /// Every destination, with its name where it has one.
     pub fn iter(&self) -> Box<dyn Iterator<Item = (Option<&Name>, DestinationRef<'_>)> + '_> {
         match self {

@@ -21,7 +21,10 @@ pub(crate) fn run(dir: &Path, form: OutputForm) -> anyhow::Result<()> {
     let reports = millrace_cluster::check(&ClusterOptions::new(dir, 1))
         .with_context(|| format!("{} does not pass", dir.display()))?;
     match form {
-        OutputForm::Json => println!("{}", json!({ "groups": reports.iter().map(object).collect::<Vec<_>>() })),
+        OutputForm::Json => println!(
+            "{}",
+            json!({ "groups": reports.iter().map(object).collect::<Vec<_>>() })
+        ),
         OutputForm::Table => println!("{}", table(&reports)),
     }
     let bad = reports.iter().filter(|report| !passes(report)).count();
@@ -48,7 +51,14 @@ fn object(report: &GroupReport) -> serde_json::Value {
 
 fn table(reports: &[GroupReport]) -> Table {
     let mut table = Table::new();
-    table.set_header(["group", "last index", "rows", "digest", "replay", "violations"]);
+    table.set_header([
+        "group",
+        "last index",
+        "rows",
+        "digest",
+        "replay",
+        "violations",
+    ]);
     for report in reports {
         let replay = match report.replay {
             Some(replay) if replay == report.digest => "equal".to_owned(),

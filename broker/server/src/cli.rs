@@ -74,7 +74,13 @@ enum Command {
         /// The data directory
         dir: PathBuf,
         /// Form of the output
-        #[arg(long, value_name = "FORM", value_enum, env = "MILLRACE_OUTPUT", default_value = "table")]
+        #[arg(
+            long,
+            value_name = "FORM",
+            value_enum,
+            env = "MILLRACE_OUTPUT",
+            default_value = "table"
+        )]
         output: OutputForm,
     },
     /// Print a completion script for a shell

@@ -124,8 +124,9 @@ impl Router for Host {
         &self,
         version: Arc<PluginVersion>,
         binding: PluginBinding,
+        destinations: Vec<String>,
     ) -> BoxFuture<'_, Result<(), ConfigureError>> {
-        Box::pin(self.try_configuration(version, binding, Vec::new()))
+        Box::pin(self.try_configuration(version, binding, destinations))
     }
 
     fn metrics(&self) -> String {

@@ -3,12 +3,9 @@
 use millrace_model::catalog::Topology;
 use millrace_model::id::QueueId;
 use millrace_model::name::Name;
-use millrace_model::subscription::{DestinationRef, Destinations};
+use millrace_model::subscription::{DESTINATION_DEFAULT, DestinationRef, Destinations};
 
 use crate::failure::Failure;
-
-/// The name by which a plugin knows the single destination of a subscription that gives it none.
-const DEFAULT: &str = "default";
 
 /// Where a delivery goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +34,7 @@ impl Targets {
         };
         let named = destinations.iter().map(|(name, destination)| {
             (
-                name.map_or_else(|| DEFAULT.to_owned(), ToString::to_string),
+                name.map_or_else(|| DESTINATION_DEFAULT.to_owned(), ToString::to_string),
                 resolve(destination),
             )
         });

@@ -178,7 +178,6 @@ fn a_wrong_configuration_is_refused_with_pointers_into_it() {
 }
 
 #[test]
-#[ignore = "the plugin is configured without the subscription's destinations when it is bound"]
 fn a_destination_that_is_not_declared_is_refused_with_a_pointer() {
     let broker = Broker::start();
     let client = broker.client();

@@ -65,6 +65,7 @@ impl Router for TestPlanner {
         &self,
         _: Arc<PluginVersion>,
         binding: PluginBinding,
+        _: Vec<String>,
     ) -> BoxFuture<'_, Result<(), ConfigureError>> {
         Box::pin(async move {
             if binding.config.0["do"] != "refuse" {

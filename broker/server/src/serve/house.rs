@@ -44,7 +44,13 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
 fn door(ledger: Arc<dyn Ledger>) -> anyhow::Result<Gateway> {
     let components = Arc::new(Catalog(Arc::clone(&ledger)));
     let host: Arc<dyn Router> = Arc::new(Host::new(Limits::default(), components)?);
-    Ok(Gateway::new(ledger, host, Clock::system(), Entropy::system(), GatewayConfig::default()))
+    Ok(Gateway::new(
+        ledger,
+        host,
+        Clock::system(),
+        Entropy::system(),
+        GatewayConfig::default(),
+    ))
 }
 
 /// The one line on standard output: whoever started the broker may wait for it.
