@@ -250,7 +250,7 @@ async fn refused_configurations_come_with_pointers() {
     let version = world.push("stern", fixture("refuses_configuration")).await;
     let Err(ConfigureError::Refused(problems)) = world
         .host
-        .configure(Arc::clone(&version), binding(&version))
+        .configure(Arc::clone(&version), binding(&version), Vec::new())
         .await
     else {
         panic!("must be refused");
@@ -270,7 +270,7 @@ async fn a_plugin_that_loops_in_configure_fails_there_and_parks_its_events() {
     let version = world.push("slow", fixture("loop_in_configure")).await;
     let failed = world
         .host
-        .configure(Arc::clone(&version), binding(&version))
+        .configure(Arc::clone(&version), binding(&version), Vec::new())
         .await;
     assert!(
         matches!(failed, Err(ConfigureError::Failed(_))),
