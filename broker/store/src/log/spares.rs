@@ -60,7 +60,7 @@ fn is_at_limit(shared: &Shared, state: &State) -> bool {
     shared
         .options
         .segments_max
-        .is_some_and(|max| state.segments.len() + state.free.len() >= max)
+        .is_some_and(|max| state.segments.len() + state.free.len() + state.moving >= max)
 }
 
 /// Says that the disk is full and waits before the next attempt; a segment given back ends it early.

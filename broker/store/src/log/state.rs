@@ -46,6 +46,8 @@ pub(crate) struct State {
     pub(crate) segments: BTreeMap<SegmentId, Live>,
     /// Ready for use, zeroed or recycled.
     pub(crate) free: Vec<PathBuf>,
+    /// Files on their way from `free` to `segments` or back: they count against the most there may be.
+    pub(crate) moving: usize,
     /// The last attempt to get a further segment failed for lack of space.
     pub(crate) starved: bool,
     /// A write found the disk full, which an overwriting file system never does; the writer waits.
@@ -75,6 +77,7 @@ impl State {
             groups,
             segments,
             free,
+            moving: 0,
             starved: false,
             stuck: false,
             queue: VecDeque::new(),
@@ -233,6 +236,7 @@ impl State {
                 group.pins.forget(*id);
             }
         }
+        self.moving += ids.len();
         ids.iter()
             .filter_map(|id| self.segments.remove(id))
             .collect()

@@ -366,6 +366,7 @@ impl Writer {
             let mut state = self.shared.lock();
             let retired = loop {
                 if let Some(path) = state.free.pop() {
+                    state.moving += 1;
                     self.shared.writer_waits.store(false, Relaxed);
                     self.shared.spares.notify_all();
                     return Ok(path);
@@ -400,6 +401,7 @@ impl Writer {
         };
         let mut state = self.shared.lock();
         state.segments.insert(id, live);
+        state.moving -= 1;
         self.shared.tell_space(&state, self.at.tail.left());
         drop(state);
         self.set_watermark()
@@ -436,6 +438,7 @@ impl Writer {
         } else {
             std::fs::remove_file(path).map_err(IoFault::at("remove", path))?;
         }
+        state.moving -= 1;
         self.shared.metrics.segments_recycled.fetch_add(1, Relaxed);
         self.shared.tell_space(&state, self.at.tail.left());
         drop(state);
