@@ -289,20 +289,16 @@ impl Applier {
         tables.health()
     }
 
+    /// Tells everybody where the group stands after entries with `bytes` of bodies.
     fn publish(&mut self, bytes: u64) {
-        let applied = self.applied.as_ref().map_or(0, |applied| applied.index);
-        self.view.applied.store(applied, Ordering::Release);
-        set(&self.view.revision, self.machine.revision());
-        set(
-            &self.view.due,
-            self.machine.next_due().unwrap_or(Timestamp::MAX),
-        );
+        self.publish_position();
         if bytes > 0 {
             self.machine.tables_mut().note_log_bytes(bytes);
             self.view.applied_bytes.send_modify(|sum| *sum += bytes);
         }
     }
 
+    /// Tells everybody everything: at the start, and after a snapshot was installed.
     fn publish_all(&self) {
         for (queue, ready) in self.machine.queues_ready() {
             self.view.waiters.update(queue, Some(ready));
@@ -310,13 +306,15 @@ impl Applier {
         if self.group == GroupId::META {
             self.view.topology.store(self.machine.topology());
         }
+        self.publish_position();
+    }
+
+    fn publish_position(&self) {
         let applied = self.applied.as_ref().map_or(0, |applied| applied.index);
         self.view.applied.store(applied, Ordering::Release);
         set(&self.view.revision, self.machine.revision());
-        set(
-            &self.view.due,
-            self.machine.next_due().unwrap_or(Timestamp::MAX),
-        );
+        let due = self.machine.next_due().unwrap_or(Timestamp::MAX);
+        set(&self.view.due, due);
     }
 }
 
