@@ -196,6 +196,10 @@ impl Applier {
 
     /// Replaces all state by the rows of a snapshot.
     pub(crate) fn install(&mut self, meta: &SnapshotMeta, rows: &TableRows) -> Result<(), Fault> {
+        if rows.holds_state()? {
+            let reason = "payloads do not travel with a snapshot in this version";
+            return Err(Fault::new("install a snapshot", reason));
+        }
         let applied = meta
             .last_log_id
             .as_ref()

@@ -1,9 +1,8 @@
 //! Snapshots: all rows of a group at one position.
 //!
 //! With one voter a snapshot never travels. It is what openraft needs before it purges: the statement that tables are
-//! durable up to a position. The rows are there all the same, so that a snapshot can be installed from another group
-//! of tables; payloads do not travel with them yet, which is why rows that refer to payloads are refused
-//! ([`TableRows::install_refused`]).
+//! durable up to a position. Payloads do not travel with the rows yet, so a snapshot of a group that holds anything is
+//! refused where it would be installed: its rows would refer to entries that the node does not have.
 
 use std::io;
 use std::sync::Arc;
@@ -26,6 +25,14 @@ pub(crate) struct TableRows(Arc<TableSnapshot>);
 impl TableRows {
     pub(crate) fn new(snapshot: TableSnapshot) -> Self {
         Self(Arc::new(snapshot))
+    }
+
+    /// Whether the machine has written anything: all else are the store's own rows, under a first byte of 0.
+    pub(crate) fn holds_state(&self) -> Result<bool, Fault> {
+        let first = self
+            .iter()
+            .find(|row| !matches!(row, Ok((key, _)) if key.first() == Some(&0)));
+        first.transpose().map(|row| row.is_some())
     }
 
     /// The rows in order of their keys.
