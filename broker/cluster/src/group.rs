@@ -144,7 +144,8 @@ impl Group {
         /// The metrics change with every batch: watching them would wake a thread for each.
         const LOOK_EVERY: Duration = Duration::from_secs(1);
         loop {
-            if let Err(fatal) = &self.raft.metrics().borrow_watched().running_state {
+            // Asks the core itself: one that has panicked leaves its metrics as they were.
+            if let Err(fatal) = self.raft.is_initialized().await {
                 return Fault::new(&format!("group {}", self.id), fatal);
             }
             tokio::time::sleep(LOOK_EVERY).await;

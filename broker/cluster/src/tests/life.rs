@@ -257,3 +257,14 @@ async fn the_log_is_purged_and_its_segments_are_used_again() {
     );
     cluster.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_whose_agreement_has_ended_is_noticed() {
+    let dir = TempDir::new().unwrap();
+    let cluster = Cluster::start(options(&dir)).await.unwrap();
+    let early = tokio::time::timeout(Duration::from_millis(1500), cluster.failed()).await;
+    assert!(early.is_err(), "a node that is well has not failed");
+    cluster.data[0].raft.shutdown().await.unwrap();
+    let fault = tokio::time::timeout(Duration::from_secs(5), cluster.failed()).await;
+    assert!(fault.unwrap().to_string().contains("group 1"));
+}
