@@ -146,15 +146,50 @@ impl Event {
     fn encode(&self) -> Bytes {
         let data_bytes = self.data.bytes().len();
         let mut text = Vec::with_capacity(data_bytes + data_bytes / 3 + 256);
-        serde_json::to_writer(&mut text, self)
-            .expect("an event has string keys, and a vector takes every write");
+        let attributes = Attributes(self);
+        let written = match &self.data {
+            Data::Json(_) => serde_json::to_writer(&mut text, &attributes),
+            _ => serde_json::to_writer(&mut text, self),
+        };
+        written.expect("an event has string keys, and a vector takes every write");
+        if let Data::Json(json) = &self.data {
+            put_last(&mut text, json);
+        }
         text.into()
+    }
+}
+
+/// Puts the member `data` behind the attributes of an event. It was found to be JSON when it was read: to parse it
+/// again, as a raw value of serde would be, was a tenth of what writing an event costs.
+fn put_last(text: &mut Vec<u8>, json: &[u8]) {
+    assert_eq!(text.pop(), Some(b'}'), "attributes are an object");
+    text.extend_from_slice(b",\"data\":");
+    text.extend_from_slice(json);
+    text.push(b'}');
+}
+
+/// An event without its data.
+struct Attributes<'a>(&'a Event);
+
+impl Serialize for Attributes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        self.0.serialize_attributes(&mut map)?;
+        map.end()
     }
 }
 
 impl Serialize for Event {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
+        self.serialize_attributes(&mut map)?;
+        self.data.serialize_into(&mut map)?;
+        map.end()
+    }
+}
+
+impl Event {
+    fn serialize_attributes<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
         map.serialize_entry("specversion", "1.0")?;
         map.serialize_entry("id", &self.id)?;
         map.serialize_entry("source", &self.source)?;
@@ -173,8 +208,7 @@ impl Serialize for Event {
         for (name, value) in &self.extensions {
             map.serialize_entry(name, value)?;
         }
-        self.data.serialize_into(&mut map)?;
-        map.end()
+        Ok(())
     }
 }
 
