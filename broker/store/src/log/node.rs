@@ -72,6 +72,7 @@ impl Log {
         let guard = FailOnPanic(Arc::clone(&shared));
         let writer = spawn("log-writer", dir, move || {
             let _guard = guard;
+            go_first();
             writer.run()
         })?;
         let maker = spawn("log-spares", dir, move || {
@@ -190,6 +191,17 @@ impl Drop for FailOnPanic {
         if std::thread::panicking() {
             self.0.fail(&Arc::new(LogError::WriterPanicked));
         }
+    }
+}
+
+/// Asks that this thread runs as soon as it can. All requests wait for the writer, which hardly computes: when others keep
+/// the cores busy, Linux lets it wait for up to 4 ms after each sync. Worth 10 % of throughput and 15 % of p99 on a full
+/// machine; refused without `CAP_SYS_NICE`, and then things stay as they are.
+fn go_first() {
+    /// Niceness is -20 to 19.
+    const BEFORE_OTHERS: i32 = -15;
+    if let Err(error) = rustix::process::nice(BEFORE_OTHERS) {
+        tracing::debug!(%error, "the log writer runs at the priority of all threads");
     }
 }
 

@@ -10,7 +10,10 @@ use crate::fault::IoFault;
 use crate::log::SegmentId;
 use crate::log::checkpoint::Checkpoint;
 use crate::log::record::{ALIGN, Body, HEADER_BYTES, Header, Kind};
-use crate::log::segment::{FIRST_RECORD, SegmentFile};
+use crate::log::segment::{FIRST_RECORD, PAGE_BYTES, SegmentFile};
+
+/// What padding is made of.
+static ZEROS: [u8; PAGE_BYTES] = [0; PAGE_BYTES];
 
 /// A record that is ready to be written.
 struct Framed {
@@ -123,12 +126,22 @@ impl Tail {
     /// Writes what is framed; returns how many records and bytes that was. After an error nothing is forgotten: the
     /// same bytes may be written again.
     pub(crate) fn write(&mut self) -> Result<(usize, u32), IoFault> {
-        self.file
-            .write_at(&mut slices(&self.framed), self.framed_from)?;
+        let mut slices = slices(&self.framed);
+        slices.push(IoSlice::new(&ZEROS[..self.rest_of_page()]));
+        self.file.write_at(&mut slices, self.framed_from)?;
         let written = (self.framed.len(), self.next - self.framed_from);
         self.framed.clear();
         self.framed_from = self.next;
         Ok(written)
+    }
+
+    /// Bytes from the end of what is framed to the end of its page. They are written too: of a page that is not in memory
+    /// and is not written whole, Linux would first have to read the rest.
+    fn rest_of_page(&self) -> usize {
+        let next = self.next as usize;
+        next.next_multiple_of(PAGE_BYTES)
+            .min(self.file.size as usize)
+            - next
     }
 
     /// Makes what was written durable.
@@ -153,8 +166,7 @@ impl Tail {
 
 /// The bytes of `framed` in order, where they lie.
 fn slices(framed: &[Framed]) -> Vec<IoSlice<'_>> {
-    const ZEROS: &[u8] = &[0; ALIGN];
-    let mut slices = Vec::with_capacity(framed.len() * 3);
+    let mut slices = Vec::with_capacity(framed.len() * 4 + 1);
     for record in framed {
         slices.push(IoSlice::new(&record.header));
         if let Some(body) = &record.body {
