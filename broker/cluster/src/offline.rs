@@ -31,6 +31,8 @@ pub struct GroupReport {
     pub payloads_outside: u64,
     /// Their bytes.
     pub bytes_outside: u64,
+    /// Snapshots that a crash left incomplete, and that opening removed. No fault of the data.
+    pub leftovers: usize,
     /// Digest of its tables, brought up to `last`.
     pub digest: Digest,
     /// Digest of empty tables to which the whole log was applied; none when the log no longer begins at its start.
@@ -54,7 +56,7 @@ pub fn check(options: &ClusterOptions) -> Result<Vec<GroupReport>, Fault> {
             crate::group::check_whole(&tables, &log)?;
             let handle = tables.handle();
             let mut violations = audit_payloads(&log, &handle)?;
-            let outside = handle.outside();
+            let (outside, leftovers) = (handle.outside(), tables.leftovers());
             let applied = crate::apply::applied(&tables)?.map(|position| position.index);
             let mut machine = Machine::open(group, tables)?;
             let last = replay(&mut machine, &entries, applied)?;
@@ -67,6 +69,7 @@ pub fn check(options: &ClusterOptions) -> Result<Vec<GroupReport>, Fault> {
                 rows,
                 payloads_outside: outside.payloads,
                 bytes_outside: outside.bytes,
+                leftovers,
                 digest,
                 replay,
                 violations,

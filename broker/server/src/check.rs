@@ -45,6 +45,7 @@ fn object(report: &GroupReport) -> serde_json::Value {
         "rows": report.rows,
         "payloads_outside_log": report.payloads_outside,
         "bytes_outside_log": report.bytes_outside,
+        "incomplete_snapshots_removed": report.leftovers,
         "digest": report.digest.to_string(),
         "replay_digest": report.replay.map(|replay| replay.to_string()),
         "violations": report.violations,

@@ -8,7 +8,7 @@
 //! ([`crate::spill`]); from the log's side their references have ended.
 //!
 //! # The contract
-//! Tables call [`Segments::flushed`] when a group is opened or restored, and after every sync. From then on the log may
+//! Tables call [`Segments::flushed`] when a group is opened or a snapshot installed, and after every sync. From then on the log may
 //! reuse a segment when, for **every** group with entries in it:
 //! 1. all its entries are purged, and none lies after the `applied` that the group told last: a restart replays from
 //!    there; and

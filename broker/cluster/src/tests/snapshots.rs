@@ -74,6 +74,13 @@ fn digest(lane: &ApplyLane) -> (Digest, u64) {
     .unwrap()
 }
 
+/// The most memory that the process had.
+fn memory() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find(|line| line.starts_with("VmHWM"));
+    peak.unwrap_or_default().to_owned()
+}
+
 fn payload(n: u64) -> Bytes {
     let mut bytes = n.to_be_bytes().repeat(16);
     bytes.truncate(100 + usize::try_from(n % 28).unwrap());
@@ -110,7 +117,10 @@ async fn a_snapshot_of_100k_rows_arrives_over_other_state_and_its_digest_is_the_
     let lane = cluster.data[0].applier.clone();
     let early = Builder::build(&lane, true).unwrap();
     fill(&cluster, orders, 50).await;
+    println!("before any snapshot is sent: {}", memory());
+    let began = Instant::now();
     let late = Builder::build(&lane, true).unwrap();
+    println!("built in {:?}", began.elapsed());
     let (sent, rows) = digest(&lane);
     assert!(rows > 99_000, "{rows} rows");
     assert!(late.meta.last_log_id > early.meta.last_log_id);
@@ -129,7 +139,7 @@ async fn a_snapshot_of_100k_rows_arrives_over_other_state_and_its_digest_is_the_
     assert_eq!(follower.digest().0, first);
     let began = Instant::now();
     let snapshot = transfer(&late, &follower.lane).await;
-    println!("100k rows arrived in {:?}", began.elapsed());
+    println!("100k rows arrived in {:?}; {}", began.elapsed(), memory());
     follower.install(snapshot);
     assert_eq!(follower.digest(), (sent, rows));
     let state = follower.lane.call(|applier| Ok(applier.state())).unwrap();

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use millrace_model::{Fault, Tables as _};
 
 use super::*;
+use crate::log::LogId;
 use crate::spill::tests::{GROUP, Node, place, reference};
 use crate::tables::Staging;
 
@@ -87,6 +88,29 @@ fn rows_and_payloads_arrive_over_whatever_was_there() {
     third.tables.install(staged).unwrap();
     assert_eq!(third.live(), receiver.live());
     third.check();
+}
+
+#[test]
+fn life_goes_on_behind_a_snapshot_and_what_the_log_held_before_means_nothing() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let sender = sender(from.path());
+    let mut receiver = Node::open(to.path());
+    // Their segments stay: the last entry is in the same one as the first behind the snapshot.
+    receiver.fill(3);
+    let staged = receive(&receiver, &chunks(&sender)).unwrap();
+    receiver.tables.install(staged).unwrap();
+    receiver.log.group(GROUP).purge(LogId::new(1, 100)).unwrap();
+    receiver.next = 101;
+    receiver.fill(100);
+    receiver.check();
+    receiver.thin(|place| place.index > 100 && place.offset == 500);
+    let before = receiver.tables.handle().outside().payloads;
+    assert_eq!(before, 0, "what came with the snapshot is gone");
+    while receiver.spiller().round().unwrap() > 0 {}
+    assert!(receiver.tables.handle().outside().payloads > 50);
+    receiver.check();
+    drop(receiver);
+    Node::open(to.path()).check();
 }
 
 #[test]

@@ -73,9 +73,12 @@ impl Estimates {
 
     /// Live bytes: they shrink as the references do.
     pub(crate) fn live(&self, kept: &Kept) -> u64 {
-        let (then, live) = self.0.get(&kept.id).copied().unwrap_or((0, kept.size));
-        if then == 0 {
+        let Some((then, live)) = self.0.get(&kept.id).copied() else {
             return kept.referred.min(kept.size);
+        };
+        if then == 0 {
+            // Counted by an earlier broker, which knew no bytes.
+            return live.min(kept.size);
         }
         let live = u128::from(live) * u128::from(kept.referred) / u128::from(then);
         u64::try_from(live).unwrap_or(u64::MAX).min(kept.size)
@@ -165,7 +168,9 @@ mod tests {
         estimates.measured(&kept(1, 100), 100);
         assert_eq!(estimates.live(&kept(1, 100)), 100);
         assert_eq!(estimates.live(&kept(1, 20)), 20);
-        estimates.look(&[]);
-        assert_eq!(estimates.live(&kept(1, 20)), 20);
+        estimates.look(&[kept(2, 0)]);
+        assert_eq!(estimates.live(&kept(2, 0)), 0, "nothing is known: look");
+        estimates.measured(&kept(2, 0), 80);
+        assert_eq!(estimates.live(&kept(2, 0)), 80);
     }
 }

@@ -49,8 +49,11 @@ impl Round {
     ) -> Result<Self, Fault> {
         let (store, cell) = tables.upgrade()?;
         let floor = tables.floor();
-        let runs = log.runs_in(&segments).into_iter();
-        let runs: Vec<_> = runs.filter(|(first, _, _)| *first > floor).collect();
+        // Entries that a snapshot replaced may stand in one run with those behind it.
+        let above =
+            |(first, last, segment): (u64, u64, SegmentId)| (first.max(floor + 1), last, segment);
+        let runs = log.runs_in(&segments).into_iter().map(above);
+        let runs: Vec<_> = runs.filter(|(first, last, _)| first <= last).collect();
         let mut state = cell.lock();
         state.check()?;
         if state.watch.is_some() {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod disk;
+mod random;
 mod steps;
 
 use std::collections::BTreeSet;
@@ -76,14 +77,30 @@ impl Node {
         let tables = store.group(GROUP).unwrap();
         let payloads = Payloads::new(log.group(GROUP), tables.handle());
         let next = log.group(GROUP).last().map_or(1, |last| last.index + 1);
-        assert_eq!(tables.applied() + 1, next.max(tables.applied() + 1));
-        Self {
+        let mut node = Self {
             tables,
             payloads,
             _store: store,
             log,
             next,
+        };
+        node.replay();
+        node
+    }
+
+    /// Applies again what the tables have forgotten in a crash.
+    fn replay(&mut self) {
+        for index in self.tables.applied() + 1..self.next {
+            self.apply(index);
         }
+        self.next = self.next.max(self.tables.applied() + 1);
+    }
+
+    fn apply(&mut self, index: u64) {
+        for ordinal in 0..PER_ENTRY {
+            self.add(place(index, ordinal), 0);
+        }
+        self.tables.commit(index);
     }
 
     /// Writes and applies `entries` entries, all payloads of which live.
@@ -104,10 +121,7 @@ impl Node {
             let done = Box::new(move |result| drop(tell.send(result)));
             self.log.group(GROUP).append(vec![entry], done).unwrap();
             told.recv().unwrap().unwrap();
-            for place in places {
-                self.add(place, 0);
-            }
-            self.tables.commit(index);
+            self.apply(index);
             self.next += 1;
         }
     }
@@ -152,6 +166,12 @@ impl Node {
         told.recv().unwrap().unwrap();
     }
 
+    pub(crate) fn settle_if_any(&mut self) {
+        if self.log.group(GROUP).last().is_some() {
+            self.settle();
+        }
+    }
+
     /// The payloads that rows refer to.
     pub(crate) fn live(&self) -> BTreeSet<PayloadRef> {
         let rows = self.tables.scan(b"e", b"f", usize::MAX).unwrap();
@@ -176,7 +196,7 @@ impl Node {
             assert_eq!(read, bytes(*place), "{place:?}");
         }
         self.tables.health().unwrap();
-        let snapshot = self.tables.snapshot().unwrap();
+        let snapshot = self.tables.handle().snapshot(false).unwrap();
         assert_eq!(
             crate::spill::audit::audit(&snapshot, &self.log, reference).unwrap(),
             [""; 0]

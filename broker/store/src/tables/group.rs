@@ -21,7 +21,7 @@ use crate::tables::overlay::Overlay;
 use crate::tables::spilled::Spilled;
 use crate::tables::state::{Home, Position, State};
 use crate::tables::store::{Loaded, StoreInner};
-use crate::tables::{Staging, TableHandle, TableSnapshot, merge, orphans, references, rows};
+use crate::tables::{Staging, TableHandle, merge, orphans, references, rows};
 
 /// The tables of one group, owned by the thread that applies. Dropping them drops what was not yet flushed, as a crash
 /// does: the log is replayed from [`GroupTables::applied`] as it is found at the next open.
@@ -31,6 +31,7 @@ pub struct GroupTables {
     // The same as in the state, to read from without its lock.
     keyspace: Keyspace,
     applied: u64,
+    leftovers: usize,
     /// Changes of references since the last commit.
     references: Vec<(PayloadRef, i64)>,
     /// Bytes of log since a sync was asked for.
@@ -47,6 +48,7 @@ impl GroupTables {
             applied,
             counts,
             mut spilled,
+            leftovers,
         } = store.load(group)?;
         orphans::sweep(&store, group, &home, &mut spilled)?;
         let keyspace = home.rows.clone();
@@ -60,9 +62,16 @@ impl GroupTables {
             cell,
             keyspace,
             applied,
+            leftovers,
             references: Vec::new(),
             log_bytes: 0,
         })
+    }
+
+    /// Snapshots that were found incomplete, or replaced, when these tables were opened: a crash left them, and they
+    /// were removed.
+    pub fn leftovers(&self) -> usize {
+        self.leftovers
     }
 
     /// A way to these tables for others than their owner.
@@ -190,18 +199,6 @@ impl GroupTables {
     /// The segments that must stay: see [`crate::refs`]. The log is told the same after every sync.
     pub fn live_segments_flushed(&self) -> BTreeSet<SegmentId> {
         self.cell.lock().counts.needed()
-    }
-
-    /// All rows as of the last commit. Waits until they are in fjall (no sync).
-    ///
-    /// # Errors
-    /// As [`GroupTables::flush`].
-    ///
-    /// # Panics
-    /// In the middle of a batch.
-    pub fn snapshot(&mut self) -> Result<TableSnapshot, Fault> {
-        self.between_commits().check()?;
-        TableSnapshot::take(&self.store, &self.cell, false)
     }
 
     /// Replaces everything by what was staged, durable on return. After a crash in the middle the old rows are there,

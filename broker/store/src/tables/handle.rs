@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
+use fjall::Keyspace;
 use millrace_model::{Fault, GroupId, PayloadRef};
 
 use crate::log::SegmentId;
@@ -99,29 +100,30 @@ impl TableHandle {
         }
     }
 
-    /// Gives room on the disk back that payloads outside the log have left, when they take more than one and a half
-    /// times what lives and `slack_bytes`: fjall does it by itself only as more is written. Blocks, up to seconds;
-    /// whether there was something to do.
+    /// Gives room on the disk back: that of payloads outside the log when they take more than one and a half times what
+    /// lives and `slack_bytes`, and that of rows when
+    /// a good part of what is there are removals. fjall does it by itself only as
+    /// more is written. Blocks, up to seconds; whether there was something to do.
     ///
     /// # Errors
     /// The disk refused; the tables are closed.
     pub fn tidy(&self, slack_bytes: u64) -> Result<bool, Fault> {
         let (_store, cell) = self.upgrade()?;
-        let (home, live) = {
+        let (home, live, removed) = {
             let state = cell.lock();
-            (state.home.clone(), state.spilled.bytes)
+            (state.home.clone(), state.spilled.bytes, state.removed)
         };
         let taken = home.payloads.disk_space();
-        if taken <= live + live / 2 + slack_bytes {
-            return Ok(false);
+        let payloads = taken > live + live / 2 + slack_bytes;
+        if payloads {
+            compact(&home.payloads)?;
         }
-        let failed = || fault("compact payloads outside the log");
-        home.payloads.rotate_memtable_and_wait().map_err(failed())?;
-        // The first pass learns which values are dead, the second rewrites the files that they lie in.
-        for _ in 0..2 {
-            home.payloads.major_compact().map_err(failed())?;
+        let rows = removed >= TIDY_ROWS && removed >= home.rows.approximate_len() as u64 / 4;
+        if rows {
+            cell.lock().removed = 0;
+            compact(&home.rows)?;
         }
-        Ok(true)
+        Ok(payloads || rows)
     }
 
     /// The lengths of the payloads in the log that rows refer to, once for each reference.
@@ -147,6 +149,19 @@ impl TableHandle {
         }
         Ok((store, cell))
     }
+}
+
+/// Rows that must have been removed before it is worth the work.
+const TIDY_ROWS: u64 = 100_000;
+
+/// Rewrites what lives. The first pass learns which values are dead, the second rewrites the files that they lie in.
+fn compact(keyspace: &Keyspace) -> Result<(), Fault> {
+    let failed = || fault("compact tables");
+    keyspace.rotate_memtable_and_wait().map_err(failed())?;
+    for _ in 0..if keyspace.is_kv_separated() { 2 } else { 1 } {
+        keyspace.major_compact().map_err(failed())?;
+    }
+    Ok(())
 }
 
 impl fmt::Debug for TableHandle {

@@ -1,4 +1,5 @@
-//! The rows of a node: one fjall database, one keyspace for each Raft group, and memory in front of them.
+//! The rows of a node: one fjall database, two keyspaces for each Raft group (rows, and payloads that
+//! lie outside the log), and memory in front of them.
 //!
 //! # Why memory in front
 //! A row costs fjall about a microsecond and most rows of a queue live for milliseconds. So a batch writes to an ordered
@@ -17,7 +18,9 @@
 //! 5. Nothing runs while nothing is dirty.
 //! 6. Nothing is handed to fjall without room for it on the disk: it does not recover from a full one. Until there is
 //!    room, rows stay in memory, and when that is full, owners wait.
-//! 7. After a fault every fallible call returns it, and nothing is written any more.
+//! 7. A reference counts in one place: for a segment of the log, or for a payload outside of it ([`crate::spill`]). The
+//!    bytes of a payload outside are there while its count is, and go in the same batch.
+//! 8. After a fault every fallible call returns it, and nothing is written any more.
 
 pub(crate) mod cell;
 pub(crate) mod counts;

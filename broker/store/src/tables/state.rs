@@ -108,6 +108,8 @@ pub(crate) struct State {
     pub(crate) views_wanted: usize,
     /// The newest view, while anybody waits for one.
     pub(crate) view: Option<View>,
+    /// Rows removed from fjall since it was last tidied.
+    pub(crate) removed: u64,
     /// Whether a snapshot is being received.
     pub(crate) staging: bool,
     /// The owner is gone: nothing new is begun.
@@ -143,13 +145,14 @@ impl State {
             watch: None,
             views_wanted: 0,
             view: None,
+            removed: 0,
             staging: false,
             closed: false,
             reported: 0,
         }
     }
 
-    /// Takes `at` for synced: after a restore.
+    /// Takes `at` for synced: after a snapshot was installed.
     pub(crate) fn start_at(&mut self, at: Position) {
         for position in [
             &mut self.committed,
@@ -251,12 +254,13 @@ impl State {
         assert_eq!(frozen.at, self.frozen, "only what is in flight is written");
         self.held = false;
         self.written = frozen.at;
+        self.removed += frozen.rows.removals();
         self.unsynced_since.get_or_insert(now);
     }
 
     /// Everything up to `at` is synced.
     pub(crate) fn was_synced(&mut self, at: Position) {
-        // A restore may have gone further meanwhile.
+        // A snapshot that was installed may have gone further meanwhile.
         if at.seq < self.synced.seq {
             return;
         }

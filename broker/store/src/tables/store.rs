@@ -76,7 +76,7 @@ impl TableStore {
     /// the first one's tables are dropped. Tells the log what is flushed.
     ///
     /// # Errors
-    /// Already open; the disk refused; an unreadable row; rows of a restore that never ended and nothing else.
+    /// Already open; the disk refused; an unreadable row; rows of a snapshot that was never complete and nothing else.
     pub fn group(&self, group: GroupId) -> Result<GroupTables, Fault> {
         GroupTables::open(Arc::clone(&self.inner), group)
     }
@@ -176,10 +176,14 @@ impl StoreInner {
             let reason = format!("group {group}: no keyspace is complete");
             return Err(Fault::new("open tables", reason));
         };
+        let leftovers = found.len();
         for (_, keyspace, _) in found {
             self.delete(keyspace)?;
         }
         self.delete_payloads_but(group, generation)?;
+        if leftovers > 0 {
+            tracing::info!(%group, leftovers, "removed what a snapshot that was not completed, or one before, left behind");
+        }
         let payloads = self.keyspace(Part::Payloads, group, generation)?;
         let (counts, spilled) = (read_counts(&rows)?, read_spilled(&rows)?);
         let home = Home {
@@ -192,6 +196,7 @@ impl StoreInner {
             applied,
             counts,
             spilled,
+            leftovers,
         })
     }
 
@@ -263,6 +268,7 @@ impl StoreInner {
             applied: 0,
             counts: BTreeMap::new(),
             spilled: Spilled::default(),
+            leftovers: 0,
         })
     }
 }
@@ -290,6 +296,8 @@ pub(crate) struct Loaded {
     pub(crate) applied: u64,
     pub(crate) counts: BTreeMap<SegmentId, Live>,
     pub(crate) spilled: Spilled,
+    /// Other generations that were found and removed.
+    pub(crate) leftovers: usize,
 }
 
 fn read_applied(keyspace: &Keyspace) -> Result<Option<u64>, Fault> {

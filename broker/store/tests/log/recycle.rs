@@ -296,3 +296,19 @@ fn whatever_state_of_the_tables_comes_back_finds_its_entries_and_payloads() {
     }
     assert!(log.metrics().read().segments_recycled >= 2);
 }
+
+#[test]
+fn what_lies_before_the_last_bytes_may_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path());
+    let last = filled(&log);
+    let (group, all) = (log.group(G), segments(&log));
+    assert_eq!(group.before_last_bytes(u64::MAX), None);
+    let newest = group.segment_of(last).unwrap();
+    let upto = group.before_last_bytes(1).unwrap();
+    assert!(group.segment_of(upto).unwrap() < newest);
+    assert_eq!(group.segment_of(upto + 1).unwrap(), newest);
+    let upto = group.before_last_bytes(100 << 10).unwrap();
+    assert!(group.segment_of(upto + 1).unwrap() <= all[all.len() - 2]);
+    assert_eq!(log.group(GroupId(9)).before_last_bytes(0), None);
+}

@@ -164,7 +164,7 @@ fn a_move_that_fails_leaves_nothing_and_the_next_one_succeeds() {
     assert!(round.move_out(&worth, &present).is_err());
     drop(round);
     assert_eq!(handle.outside().payloads, 0);
-    let snapshot = node.tables.snapshot().unwrap();
+    let snapshot = node.tables.handle().snapshot(false).unwrap();
     assert_eq!(snapshot.stored().count(), 0, "nothing is left");
     drop(snapshot);
     node.check();
@@ -201,7 +201,7 @@ fn bytes_that_rot_outside_the_log_are_a_fault_and_never_served() {
         }
     }
     assert!(flipped > 0);
-    let mut node = Node::open(dir.path());
+    let node = Node::open(dir.path());
     let mut faults = 0;
     for place in live {
         match node.payloads.read(&[place]) {
@@ -210,7 +210,7 @@ fn bytes_that_rot_outside_the_log_are_a_fault_and_never_served() {
         }
     }
     assert!(faults > 0);
-    let snapshot = node.tables.snapshot().unwrap();
+    let snapshot = node.tables.handle().snapshot(false).unwrap();
     let findings = crate::spill::audit::audit(&snapshot, &node.log, reference).unwrap();
     assert!(!findings.is_empty());
 }

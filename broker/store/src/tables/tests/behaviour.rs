@@ -299,7 +299,7 @@ fn a_snapshot_is_one_commit_and_restores_elsewhere() {
     tables.set_system("members", vec![9]);
     tables.retain(place(150), 3);
     tables.commit(150);
-    let snapshot = tables.snapshot().unwrap();
+    let snapshot = tables.handle().snapshot(false).unwrap();
     tables.remove(&[b'm', 3]);
     tables.commit(151);
     tables.flush().unwrap();
@@ -414,4 +414,33 @@ fn a_snapshot_cut_off_by_a_crash_is_forgotten() {
     let (store, tables) = open(dir.path(), lazy());
     assert_eq!(all(&tables), [(b"a".to_vec(), vec![1])]);
     assert_eq!(store.inner.db.keyspace_count(), 2);
+    assert_eq!(tables.leftovers(), 1);
+}
+
+#[test]
+fn drained_tables_give_their_room_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_store, mut tables) = open(dir.path(), lazy());
+    let key = |n: u32| [b"m", &n.to_be_bytes()[..]].concat();
+    (0..120_000).for_each(|n| tables.put(&key(n), vec![7; 40]));
+    tables.commit(1);
+    tables.flush().unwrap();
+    let handle = tables.handle();
+    assert!(!handle.tidy(0).unwrap(), "nothing was removed");
+    (0..119_000).for_each(|n| tables.remove(&key(n)));
+    tables.commit(2);
+    tables.flush().unwrap();
+    assert!(handle.tidy(0).unwrap());
+    let rows = tables
+        .handle()
+        .upgrade()
+        .unwrap()
+        .1
+        .lock()
+        .home
+        .rows
+        .clone();
+    assert!(rows.disk_space() < 1 << 20, "{} bytes", rows.disk_space());
+    assert_eq!(all(&tables).len(), 1_000);
+    assert!(!handle.tidy(0).unwrap(), "once");
 }

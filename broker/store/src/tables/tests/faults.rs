@@ -92,7 +92,7 @@ fn a_disk_that_refuses_writes_is_a_fault_for_the_owner() {
     assert!(tables.health().is_err());
     assert!(tables.get(b"m").is_err());
     assert!(tables.scan(b"m", b"n", 1).is_err());
-    assert!(tables.snapshot().is_err());
+    assert!(tables.handle().snapshot(false).is_err());
     assert!(tables.flushed() >= flushed);
     // Commits go nowhere, and they do not hang.
     tables.put(b"m", vec![0; 64 << 20]);
