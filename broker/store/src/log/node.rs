@@ -6,6 +6,7 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use millrace_model::GroupId;
 
@@ -129,6 +130,18 @@ impl Log {
             sealed.filter(|(id, _)| state.needed_by(**id) > 0 && state.holds_payloads_only(**id));
         kept.map(|(id, live)| (*id, u64::from(live.file.size)))
             .collect()
+    }
+
+    /// Gives free what pins older than `age` keep: nobody may hold up the log for ever.
+    pub fn expire_pins(&self, age: Duration) {
+        let pins = self.shared.lock().pins.clone();
+        let expired = pins.iter().filter_map(std::sync::Weak::upgrade);
+        if expired.filter(|pin| pin.expire(age)).count() > 0 {
+            tracing::warn!(
+                "a snapshot was read for too long; the log does not wait for it any more"
+            );
+            self.shared.look_for_recyclable();
+        }
     }
 
     /// What was counted.

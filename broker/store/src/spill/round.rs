@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use fjall::PersistMode;
 use millrace_model::{Fault, PayloadRef};
 
-use crate::log::{GroupLog, SegmentId};
+use crate::log::{GroupLog, LogPin, SegmentId};
 use crate::spill::{ReferenceOf, window};
 use crate::tables::cell::Cell;
 use crate::tables::fjall_fault::fault;
@@ -32,6 +32,7 @@ pub(crate) struct Round {
     store: Arc<StoreInner>,
     cell: Arc<Cell>,
     log: GroupLog,
+    _pin: LogPin,
     /// Runs of entries in the segments.
     runs: Vec<(u64, u64, SegmentId)>,
     view: Option<TableSnapshot>,
@@ -49,6 +50,9 @@ impl Round {
     ) -> Result<Self, Fault> {
         let (store, cell) = tables.upgrade()?;
         let floor = tables.floor();
+        // Its last reference may go while a segment is read: it is given back after the round then.
+        let mut pin = log.pin();
+        pin.narrow(&segments);
         // Entries that a snapshot replaced may stand in one run with those behind it.
         let above =
             |(first, last, segment): (u64, u64, SegmentId)| (first.max(floor + 1), last, segment);
@@ -66,6 +70,7 @@ impl Round {
             store,
             cell,
             log,
+            _pin: pin,
             runs,
             view: None,
             found: BTreeMap::new(),

@@ -63,6 +63,7 @@ impl Spiller {
     /// # Errors
     /// A payload or row is damaged or gone, references do not add up, the tables are closed: nothing was changed.
     pub fn round(&mut self) -> Result<usize, Fault> {
+        self.log.expire_pins(crate::snapshot::AGE_MAX);
         let kept = self.kept();
         self.estimates.look(&kept);
         let outside = self.groups.iter().map(|group| group.outside().bytes).sum();

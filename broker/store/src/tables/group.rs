@@ -291,7 +291,10 @@ impl GroupTables {
     }
 
     fn change_references(&mut self, payload: PayloadRef, change: i64) {
-        self.cell.lock().open = true;
+        // Between two commits once is enough: the lock costs more than the rest.
+        if self.references.is_empty() {
+            self.cell.lock().open = true;
+        }
         match self.references.last_mut() {
             Some(last) if last.0 == payload => last.1 += change,
             _ => self.references.push((payload, change)),
