@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use millrace_model::Fault;
 
@@ -21,7 +22,12 @@ pub struct Spiller {
     options: SpillOptions,
     estimates: Estimates,
     counted: Arc<Moved>,
+    /// When tables were tidied last.
+    tidied: Option<Instant>,
 }
+
+/// The least time between two compactions.
+const TIDY_PAUSE: Duration = Duration::from_secs(60);
 
 /// What was moved since the start.
 #[derive(Debug, Default)]
@@ -49,6 +55,7 @@ impl Spiller {
             options,
             estimates: Estimates::default(),
             counted: Arc::default(),
+            tidied: None,
         }
     }
 
@@ -86,13 +93,19 @@ impl Spiller {
         Ok(emptied.len())
     }
 
-    /// Gives room back that payloads outside the log have left: [`TableHandle::tidy`].
+    /// Gives room back that payloads and rows have left: [`TableHandle::tidy`]. Not again within a minute of one that
+    /// did something: while a snapshot is read, what is dead stays, and trying would only rewrite what lives.
     ///
     /// # Errors
     /// The disk refused; the tables are closed.
-    pub fn tidy(&self, slack_bytes: u64) -> Result<(), Fault> {
+    pub fn tidy(&mut self, slack_bytes: u64) -> Result<(), Fault> {
+        if self.tidied.is_some_and(|at| at.elapsed() < TIDY_PAUSE) {
+            return Ok(());
+        }
         for group in &self.groups {
-            group.tidy(slack_bytes)?;
+            if group.tidy(slack_bytes)? {
+                self.tidied = Some(Instant::now());
+            }
         }
         Ok(())
     }
