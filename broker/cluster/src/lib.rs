@@ -20,6 +20,7 @@ mod offline;
 mod options;
 mod purge;
 mod snapshot;
+mod spill;
 mod state_machine;
 mod ticker;
 mod types;

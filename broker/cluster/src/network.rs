@@ -12,7 +12,7 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
 };
 
-use crate::snapshot::TableRows;
+use crate::snapshot::SnapshotData;
 use crate::types::{TypeConfig, Vote};
 
 /// Makes connections to peers.
@@ -40,10 +40,10 @@ impl RaftNetworkFactory<TypeConfig> for Peers {
     }
 }
 
-type Snapshot = openraft::alias::SnapshotOf<TypeConfig, TableRows>;
+type Snapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotData>;
 
 impl RaftNetworkV2<TypeConfig> for Peer {
-    type SnapshotData = TableRows;
+    type SnapshotData = SnapshotData;
 
     async fn append_entries(
         &mut self,

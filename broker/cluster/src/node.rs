@@ -14,7 +14,8 @@ use millrace_model::{
     Refusal, Topology, Unavailable,
 };
 use millrace_store::log::Log;
-use millrace_store::tables::{TableOptions, TableStore};
+use millrace_store::spill::{Moved, Spiller};
+use millrace_store::tables::{Outside, TableOptions, TableStore};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -22,7 +23,7 @@ use crate::apply::{Applier, View};
 use crate::group::Group;
 use crate::options::ClusterOptions;
 use crate::waiters::WaitersByQueue;
-use crate::{catalog, metrics, purge, ticker};
+use crate::{catalog, metrics, purge, spill, ticker};
 
 /// The agreement of this node: its log, its tables and its groups. The [`Ledger`] of the door.
 pub struct Cluster {
@@ -33,8 +34,20 @@ pub struct Cluster {
     pub(crate) data: Vec<Arc<Group>>,
     topology: Arc<ArcSwap<Topology>>,
     pub(crate) waiters: Arc<WaitersByQueue>,
+    /// What was moved out of the log.
+    pub(crate) moved: Arc<Moved>,
+    spiller: spill::Shared,
     /// Tickers, followers of the catalog and purgers; they end with the node.
     tasks: std::sync::Mutex<JoinSet<()>>,
+}
+
+/// What rows refer to, of all groups.
+#[derive(Debug, Default)]
+pub(crate) struct PayloadUse {
+    /// In the log: the lengths of payloads, once for each reference.
+    pub(crate) referred_bytes: u64,
+    /// Outside of it.
+    pub(crate) outside: Outside,
 }
 
 impl Cluster {
@@ -52,6 +65,9 @@ impl Cluster {
             let group = Group::start(tables.group(id)?, &log, view, &options).await?;
             groups.push(Arc::new(group));
         }
+        let handles = groups.iter().map(|group| group.applier.tables().clone());
+        let (handles, reference) = (handles.collect(), millrace_machine::reference as _);
+        let spiller = Spiller::new(Arc::clone(&log), handles, reference, options.spill);
         let (meta, data) = (Arc::clone(&groups[0]), groups.split_off(1));
         let tasks = std::sync::Mutex::new(JoinSet::new());
         let cluster = Self {
@@ -62,6 +78,8 @@ impl Cluster {
             data,
             topology,
             waiters,
+            moved: spiller.moved(),
+            spiller: Arc::new(std::sync::Mutex::new(spiller)),
             tasks,
         };
         cluster.spawn_tasks();
@@ -75,6 +93,10 @@ impl Cluster {
             tasks.spawn(ticker::run(Arc::clone(group)));
             tasks.spawn(purge::run(Arc::clone(group), self.options.snapshot_bytes));
         }
+        tasks.spawn(spill::run(
+            Arc::clone(&self.spiller),
+            self.options.spill.pause,
+        ));
         for data in &self.data {
             tasks.spawn(catalog::follow(Arc::clone(&self.meta), Arc::clone(data)));
         }
@@ -116,6 +138,19 @@ impl Cluster {
         select_all(groups).await.0
     }
 
+    /// What the groups' rows refer to.
+    pub(crate) fn payloads(&self) -> PayloadUse {
+        let mut sum = PayloadUse::default();
+        for group in self.groups() {
+            let tables = group.applier.tables();
+            let outside = tables.outside();
+            sum.outside.payloads += outside.payloads;
+            sum.outside.bytes += outside.bytes;
+            sum.referred_bytes += tables.referred_bytes();
+        }
+        sum
+    }
+
     /// Ends the long polls: each answers with what it has.
     pub fn drain(&self) {
         self.waiters.close();
@@ -137,6 +172,7 @@ impl Cluster {
                 .map_err(|error| Fault::new("stop a group", error))?;
             group.applier.stop();
         }
+        spill::settled(&self.spiller).await;
         self.log
             .close()
             .map_err(|error| Fault::new("close the log", error))
@@ -204,8 +240,7 @@ impl Cluster {
     }
 
     fn read(&self, group: GroupId, places: &[PayloadRef]) -> Result<Vec<Bytes>, Unavailable> {
-        let payloads = self.group(group)?.log.payloads(places);
-        payloads.map_err(|error| Fault::new("read stored events", error).into())
+        Ok(self.group(group)?.payloads.read(places)?)
     }
 }
 

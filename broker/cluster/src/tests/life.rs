@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use crate::{Cluster, ClusterOptions, check};
 
-fn options(dir: &TempDir) -> ClusterOptions {
+pub(super) fn options(dir: &TempDir) -> ClusterOptions {
     let mut options = ClusterOptions::new(dir.path(), 1);
     options.log.segment_bytes = 1 << 20;
     options
@@ -28,7 +28,7 @@ async fn configure(cluster: &Cluster, command: CatalogCommand) -> Outcome {
         .unwrap()
 }
 
-async fn queue(cluster: &Cluster, name: &str, config: QueueConfig) -> QueueId {
+pub(super) async fn queue(cluster: &Cluster, name: &str, config: QueueConfig) -> QueueId {
     let name = Name::new(name).unwrap();
     let command = CatalogCommand::PutQueue {
         name,
@@ -55,7 +55,7 @@ async fn topic(cluster: &Cluster, name: &str) -> TopicId {
     }
 }
 
-async fn send(cluster: &Cluster, queue: QueueId, payloads: Vec<Bytes>) -> Outcome {
+pub(super) async fn send(cluster: &Cluster, queue: QueueId, payloads: Vec<Bytes>) -> Outcome {
     let command = Command::Send(Send {
         queue,
         deduplication: None,
@@ -67,7 +67,12 @@ async fn send(cluster: &Cluster, queue: QueueId, payloads: Vec<Bytes>) -> Outcom
         .unwrap()
 }
 
-async fn receive(cluster: &Cluster, queue: QueueId, max: u32, wait: Duration) -> Vec<Message> {
+pub(super) async fn receive(
+    cluster: &Cluster,
+    queue: QueueId,
+    max: u32,
+    wait: Duration,
+) -> Vec<Message> {
     let receive = Receive {
         queue,
         max,
@@ -81,7 +86,7 @@ async fn receive(cluster: &Cluster, queue: QueueId, max: u32, wait: Duration) ->
         .unwrap()
 }
 
-async fn ack(cluster: &Cluster, queue: QueueId, messages: &[Message]) -> Outcome {
+pub(super) async fn ack(cluster: &Cluster, queue: QueueId, messages: &[Message]) -> Outcome {
     let receipts = messages
         .iter()
         .map(|message| message.lease.receipt)

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use millrace_model::GroupId;
 
@@ -117,6 +118,31 @@ impl Log {
             active: active == Some(*id),
         };
         state.segments.iter().map(segment_use).collect()
+    }
+
+    /// The sealed segments that are kept for payloads alone, with the size of their files, in order: what could be
+    /// given back if those were elsewhere.
+    pub fn kept_for_payloads(&self) -> Vec<(SegmentId, u64)> {
+        let state = self.shared.lock();
+        let active = state.segments.keys().next_back().copied();
+        let segments = state.segments.iter();
+        let sealed = segments.filter(|(id, _)| active != Some(**id));
+        let kept =
+            sealed.filter(|(id, _)| state.needed_by(**id) > 0 && state.holds_payloads_only(**id));
+        kept.map(|(id, live)| (*id, u64::from(live.file.size)))
+            .collect()
+    }
+
+    /// Gives free what pins older than `age` keep: nobody may hold up the log for ever.
+    pub fn expire_pins(&self, age: Duration) {
+        let pins = self.shared.lock().pins.clone();
+        let expired = pins.iter().filter_map(std::sync::Weak::upgrade);
+        if expired.filter(|pin| pin.expire(age)).count() > 0 {
+            tracing::warn!(
+                "a snapshot was read for too long; the log does not wait for it any more"
+            );
+            self.shared.look_for_recyclable();
+        }
     }
 
     /// What was counted.

@@ -88,6 +88,13 @@ impl Shared {
         }
     }
 
+    /// Segments were given free by somebody who is no group: they may be what the writer waits for.
+    pub(crate) fn look_for_recyclable(&self) {
+        if self.lock().look_for_recyclable() {
+            self.work.notify_all();
+        }
+    }
+
     /// Nothing is written from now on; tells everybody who waits.
     pub(crate) fn fail(&self, error: &Arc<LogError>) {
         let waiting = self.lock().fail(Arc::clone(error));

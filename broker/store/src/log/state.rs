@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Weak};
 
 use millrace_model::GroupId;
 
 use crate::log::group_state::GroupState;
 use crate::log::index::Place;
 use crate::log::op::{Action, Effect, Op};
+use crate::log::pin::Held;
 use crate::log::segment::SegmentFile;
 use crate::log::{Done, LogEntry, LogError, LogId, LogMetrics, LogOptions, SegmentId};
 
@@ -44,6 +45,8 @@ pub(crate) enum Work {
 pub(crate) struct State {
     pub(crate) groups: BTreeMap<GroupId, GroupState>,
     pub(crate) segments: BTreeMap<SegmentId, Live>,
+    /// Who reads segments over a longer time.
+    pub(crate) pins: Vec<Weak<Held>>,
     /// Ready for use, zeroed or recycled.
     pub(crate) free: Vec<PathBuf>,
     /// Files on their way from `free` to `segments` or back: they count against the most there may be.
@@ -76,6 +79,7 @@ impl State {
         Self {
             groups,
             segments,
+            pins: Vec::new(),
             free,
             moving: 0,
             starved: false,
@@ -213,6 +217,14 @@ impl State {
             .values()
             .filter(|group| group.needs(segment))
             .count()
+    }
+
+    /// Whether no group needs `segment` for anything but payloads.
+    pub(crate) fn holds_payloads_only(&self, segment: SegmentId) -> bool {
+        self.groups.values().all(|group| {
+            let purged = group.purged_durably.map(|purged| purged.index);
+            !group.needs(segment) || group.pins.needs_payloads_only(segment, purged)
+        })
     }
 
     /// Takes out the segments that nobody needs. They may be written over once a checkpoint without them is synced.

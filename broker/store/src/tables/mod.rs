@@ -1,4 +1,5 @@
-//! The rows of a node: one fjall database, one keyspace for each Raft group, and memory in front of them.
+//! The rows of a node: one fjall database, two keyspaces for each Raft group (rows, and payloads that
+//! lie outside the log), and memory in front of them.
 //!
 //! # Why memory in front
 //! A row costs fjall about a microsecond and most rows of a queue live for milliseconds. So a batch writes to an ordered
@@ -17,30 +18,39 @@
 //! 5. Nothing runs while nothing is dirty.
 //! 6. Nothing is handed to fjall without room for it on the disk: it does not recover from a full one. Until there is
 //!    room, rows stay in memory, and when that is full, owners wait.
-//! 7. After a fault every fallible call returns it, and nothing is written any more.
+//! 7. A reference counts in one place: for a segment of the log, or for a payload outside of it ([`crate::spill`]). The
+//!    bytes of a payload outside are there while its count is, and go in the same batch.
+//! 8. After a fault every fallible call returns it, and nothing is written any more.
 
-mod cell;
-mod counts;
-mod fjall_fault;
+pub(crate) mod cell;
+pub(crate) mod counts;
+pub(crate) mod fjall_fault;
 mod flusher;
 mod group;
+mod handle;
 mod journal;
-mod key;
+pub(crate) mod key;
 mod merge;
 mod metrics;
 mod options;
+pub(crate) mod orphans;
 mod overlay;
-mod restore;
-mod room;
-mod rows;
+pub(crate) mod payload;
+mod references;
+pub(crate) mod room;
+pub(crate) mod rows;
 mod snapshot;
-mod state;
-mod store;
+pub(crate) mod spilled;
+pub(crate) mod staging;
+pub(crate) mod state;
+pub(crate) mod store;
 #[cfg(test)]
 mod tests;
 
 pub use group::GroupTables;
+pub use handle::{Outside, TableHandle};
 pub use metrics::{Reading, TableMetrics};
 pub use options::TableOptions;
 pub use snapshot::TableSnapshot;
+pub use staging::Staging;
 pub use store::TableStore;

@@ -296,3 +296,46 @@ fn whatever_state_of_the_tables_comes_back_finds_its_entries_and_payloads() {
     }
     assert!(log.metrics().read().segments_recycled >= 2);
 }
+
+#[test]
+fn what_lies_before_the_last_bytes_may_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path());
+    let last = filled(&log);
+    let (group, all) = (log.group(G), segments(&log));
+    assert_eq!(group.before_last_bytes(u64::MAX), None);
+    let newest = group.segment_of(last).unwrap();
+    let upto = group.before_last_bytes(1).unwrap();
+    assert!(group.segment_of(upto).unwrap() < newest);
+    assert_eq!(group.segment_of(upto + 1).unwrap(), newest);
+    let upto = group.before_last_bytes(100 << 10).unwrap();
+    assert!(group.segment_of(upto + 1).unwrap() <= all[all.len() - 2]);
+    assert_eq!(log.group(GroupId(9)).before_last_bytes(0), None);
+}
+
+#[test]
+fn a_pin_keeps_segments_until_it_is_dropped_or_too_old() {
+    for expires in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let log = open(dir.path());
+        let last = filled(&log);
+        let all = segments(&log);
+        let mut pin = log.group(G).pin();
+        purge(&log, last);
+        log.group(G).flushed(last, &live(&[]));
+        settled(&log);
+        assert_eq!(segments(&log), all);
+        pin.narrow(&live(&all[..2]));
+        eventually("the others are given back", || segments(&log).len() == 3);
+        assert_eq!(segments(&log)[..2], all[..2]);
+        log.expire_pins(std::time::Duration::from_secs(60));
+        settled(&log);
+        assert_eq!(segments(&log).len(), 3);
+        if expires {
+            log.expire_pins(std::time::Duration::ZERO);
+        } else {
+            drop(pin);
+        }
+        eventually("all are given back", || segments(&log).len() == 1);
+    }
+}

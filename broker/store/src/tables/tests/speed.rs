@@ -129,3 +129,28 @@ fn one_flush() {
     }
     print("get from fjall's memtable", start, n);
 }
+
+#[test]
+#[ignore = "prints figures"]
+fn references_of_short_messages() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_store, mut tables) = open(dir.path(), options());
+    let (n, batch) = (900_000_u64, 64);
+    let of = |entry, message| PayloadRef {
+        index: entry,
+        offset: u32::try_from(message).unwrap() * 1_000,
+        len: 1_000,
+    };
+    let start = Instant::now();
+    for entry in 0..n / batch {
+        for message in 0..batch {
+            tables.retain(of(entry, message), 1);
+        }
+        tables.commit(2 * entry);
+        for message in 0..batch {
+            tables.release(of(entry, message), 1);
+        }
+        tables.commit(2 * entry + 1);
+    }
+    print("retain + release, 64 a commit", start, n);
+}
