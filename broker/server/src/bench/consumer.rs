@@ -56,12 +56,16 @@ impl Consumer {
         self.acknowledge(wire, tally, received).await
     }
 
-    /// Stamps of the events that the last [`Consumer::take`] got.
+    /// Stamps of the events that the last [`Consumer::take`] or [`Consumer::receive`] got.
     pub(super) fn stamps(&self) -> &[u64] {
         &self.stamps
     }
 
-    async fn receive(&mut self, wire: &mut Wire, tally: &mut Tally) -> io::Result<u64> {
+    /// Receives once; gives how many events came.
+    ///
+    /// # Errors
+    /// As [`Consumer::take`].
+    pub(super) async fn receive(&mut self, wire: &mut Wire, tally: &mut Tally) -> io::Result<u64> {
         self.stamps.clear();
         let reply = wire.exchange(&self.receive).await?;
         if !tally.judge(reply) {
@@ -84,7 +88,11 @@ impl Consumer {
         Ok(count)
     }
 
-    async fn acknowledge(
+    /// Acknowledges what the last [`Consumer::receive`] got, which was `received` events; gives how many were.
+    ///
+    /// # Errors
+    /// As [`Consumer::take`].
+    pub(super) async fn acknowledge(
         &mut self,
         wire: &mut Wire,
         tally: &mut Tally,

@@ -59,6 +59,11 @@ pub(super) async fn run(args: &BenchArgs, target: &mut Target) -> Result<Report>
         tally.error(|| format!("{missing} deliveries were not received within {STALL_MAX:?}"));
     }
     let mut report = Report::new(args, &tally, &spent);
+    for (name, percent) in [("received_p50_ms", 50.0), ("received_p99_ms", 99.0)] {
+        if let Some(ms) = tally.received_percentile_ms(percent) {
+            report.put(name, ms);
+        }
+    }
     put_extras(args, &mut report, &published, spent.elapsed);
     report.nodes = target.nodes().await;
     Ok(report)
@@ -243,18 +248,17 @@ impl Receiver {
         while !self.progress.is_stopped() {
             let mut acked = 0;
             for consumer in &mut self.consumers {
-                let taken = consumer.take(&mut self.wire, tally).await?;
-                if taken > 0 {
-                    self.progress.acknowledged(taken);
-                    let now = self.progress.stamp(Instant::now());
-                    let stamps = consumer
-                        .stamps()
-                        .iter()
-                        .filter(|stamp| **stamp >= self.counts_from);
-                    for stamp in stamps {
-                        tally.latency(Duration::from_nanos(now.saturating_sub(*stamp)));
-                    }
+                let received = consumer.receive(&mut self.wire, tally).await?;
+                if received == 0 {
+                    continue;
                 }
+                let ages = |consumer| ages(&self.progress, self.counts_from, consumer);
+                ages(consumer).for_each(|age| tally.received(age));
+                let taken = consumer
+                    .acknowledge(&mut self.wire, tally, received)
+                    .await?;
+                self.progress.acknowledged(taken);
+                ages(consumer).for_each(|age| tally.latency(age));
                 acked += taken;
             }
             if acked == 0 && self.consumers.len() > 1 {
@@ -263,6 +267,19 @@ impl Receiver {
         }
         Ok(())
     }
+}
+
+/// How long ago the events that the consumer got last were published, as far as they count.
+fn ages(
+    progress: &Progress,
+    counts_from: u64,
+    consumer: &Consumer,
+) -> impl Iterator<Item = Duration> {
+    let now = progress.stamp(Instant::now());
+    let stamps = consumer.stamps().iter();
+    stamps
+        .filter(move |stamp| **stamp >= counts_from)
+        .map(move |stamp| Duration::from_nanos(now.saturating_sub(*stamp)))
 }
 
 #[cfg(test)]

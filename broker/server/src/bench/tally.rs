@@ -17,6 +17,8 @@ const LATENCY_US_MAX: u64 = 600_000_000;
 pub(super) struct Tally {
     /// In microseconds, with an error of 0.1 %.
     latency: Histogram<u32>,
+    /// From publish to receipt, where events are received.
+    received: Histogram<u32>,
     /// Events that were published or acknowledged.
     pub(super) events: u64,
     /// Requests that were answered with success.
@@ -30,10 +32,9 @@ pub(super) struct Tally {
 impl Tally {
     /// Nothing yet.
     pub(super) fn new() -> Result<Self> {
-        let latency =
-            Histogram::new_with_bounds(1, LATENCY_US_MAX, 3).context("a histogram of latencies")?;
         Ok(Self {
-            latency,
+            latency: histogram()?,
+            received: histogram()?,
             events: 0,
             requests: 0,
             errors: 0,
@@ -43,8 +44,12 @@ impl Tally {
 
     /// One more latency.
     pub(super) fn latency(&mut self, latency: Duration) {
-        let microseconds = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
-        self.latency.saturating_record(microseconds.max(1));
+        self.latency.saturating_record(microseconds(latency));
+    }
+
+    /// One more event that was received so long after it was published.
+    pub(super) fn received(&mut self, latency: Duration) {
+        self.received.saturating_record(microseconds(latency));
     }
 
     /// One more failure.
@@ -65,18 +70,19 @@ impl Tally {
 
     /// A latency that so many percent of all stay under, in milliseconds; none if there is none.
     pub(super) fn percentile_ms(&self, percent: f64) -> Option<f64> {
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "at most ten minutes of microseconds"
-        )]
-        let ms = |microseconds: u64| microseconds as f64 / 1000.0;
-        (!self.latency.is_empty()).then(|| ms(self.latency.value_at_percentile(percent)))
+        percentile_ms(&self.latency, percent)
+    }
+
+    /// The same, from publish to receipt.
+    pub(super) fn received_percentile_ms(&self, percent: f64) -> Option<f64> {
+        percentile_ms(&self.received, percent)
     }
 
     /// Adds another's counts and latencies.
     pub(super) fn add(&mut self, other: &Self) -> Result<()> {
         self.latency
             .add(&other.latency)
+            .and_then(|()| self.received.add(&other.received))
             .context("two histograms of the same bounds")?;
         self.events += other.events;
         self.requests += other.requests;
@@ -95,4 +101,23 @@ impl Tally {
         }
         Ok(sum)
     }
+}
+
+fn histogram() -> Result<Histogram<u32>> {
+    Histogram::new_with_bounds(1, LATENCY_US_MAX, 3).context("a histogram of latencies")
+}
+
+fn microseconds(latency: Duration) -> u64 {
+    u64::try_from(latency.as_micros())
+        .unwrap_or(u64::MAX)
+        .max(1)
+}
+
+fn percentile_ms(latencies: &Histogram<u32>, percent: f64) -> Option<f64> {
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "at most ten minutes of microseconds"
+    )]
+    let ms = |microseconds: u64| microseconds as f64 / 1000.0;
+    (!latencies.is_empty()).then(|| ms(latencies.value_at_percentile(percent)))
 }
