@@ -10,14 +10,20 @@
 mod apply;
 mod batcher;
 mod catalog;
+mod cluster;
 mod codec;
+mod formation;
+mod forward;
 mod group;
+mod identity;
+mod leadership;
 mod log_store;
+mod members;
 mod metrics;
-mod network;
 mod node;
 mod offline;
 mod options;
+mod peer;
 mod purge;
 mod snapshot;
 mod state_machine;
@@ -25,7 +31,7 @@ mod ticker;
 mod types;
 mod waiters;
 
-pub use node::Cluster;
+pub use cluster::Cluster;
 pub use offline::{GroupReport, check};
 pub use options::ClusterOptions;
 

@@ -21,14 +21,14 @@ fn options(dir: &TempDir) -> ClusterOptions {
     options
 }
 
-async fn configure(cluster: &Cluster, command: CatalogCommand) -> Outcome {
+pub(super) async fn configure(cluster: &Cluster, command: CatalogCommand) -> Outcome {
     cluster
         .commit(GroupId::META, Proposal::bare(Command::Catalog(command)))
         .await
         .unwrap()
 }
 
-async fn queue(cluster: &Cluster, name: &str, config: QueueConfig) -> QueueId {
+pub(super) async fn queue(cluster: &Cluster, name: &str, config: QueueConfig) -> QueueId {
     let name = Name::new(name).unwrap();
     let command = CatalogCommand::PutQueue {
         name,
@@ -42,7 +42,7 @@ async fn queue(cluster: &Cluster, name: &str, config: QueueConfig) -> QueueId {
     }
 }
 
-async fn topic(cluster: &Cluster, name: &str) -> TopicId {
+pub(super) async fn topic(cluster: &Cluster, name: &str) -> TopicId {
     let name = Name::new(name).unwrap();
     let command = CatalogCommand::PutTopic {
         name,
@@ -55,7 +55,7 @@ async fn topic(cluster: &Cluster, name: &str) -> TopicId {
     }
 }
 
-async fn send(cluster: &Cluster, queue: QueueId, payloads: Vec<Bytes>) -> Outcome {
+pub(super) async fn send(cluster: &Cluster, queue: QueueId, payloads: Vec<Bytes>) -> Outcome {
     let command = Command::Send(Send {
         queue,
         deduplication: None,
@@ -67,7 +67,7 @@ async fn send(cluster: &Cluster, queue: QueueId, payloads: Vec<Bytes>) -> Outcom
         .unwrap()
 }
 
-async fn receive(cluster: &Cluster, queue: QueueId, max: u32, wait: Duration) -> Vec<Message> {
+pub(super) async fn receive(cluster: &Cluster, queue: QueueId, max: u32, wait: Duration) -> Vec<Message> {
     let receive = Receive {
         queue,
         max,
@@ -81,7 +81,7 @@ async fn receive(cluster: &Cluster, queue: QueueId, max: u32, wait: Duration) ->
         .unwrap()
 }
 
-async fn ack(cluster: &Cluster, queue: QueueId, messages: &[Message]) -> Outcome {
+pub(super) async fn ack(cluster: &Cluster, queue: QueueId, messages: &[Message]) -> Outcome {
     let receipts = messages
         .iter()
         .map(|message| message.lease.receipt)
@@ -93,7 +93,7 @@ async fn ack(cluster: &Cluster, queue: QueueId, messages: &[Message]) -> Outcome
         .unwrap()
 }
 
-fn events(messages: &[Message]) -> Vec<&[u8]> {
+pub(super) fn events(messages: &[Message]) -> Vec<&[u8]> {
     messages.iter().map(|message| &message.event[..]).collect()
 }
 
@@ -243,7 +243,7 @@ async fn the_log_is_purged_and_its_segments_are_used_again() {
         let messages = receive(&cluster, orders, 10, Duration::from_secs(5)).await;
         ack(&cluster, orders, &messages).await;
     }
-    let recycled = || cluster.log.metrics().read().segments_recycled;
+    let recycled = || cluster.node.log.metrics().read().segments_recycled;
     for _ in 0..100 {
         if recycled() > 5 {
             break;
@@ -264,7 +264,7 @@ async fn a_group_whose_agreement_has_ended_is_noticed() {
     let cluster = Cluster::start(options(&dir)).await.unwrap();
     let early = tokio::time::timeout(Duration::from_millis(1500), cluster.failed()).await;
     assert!(early.is_err(), "a node that is well has not failed");
-    cluster.data[0].raft.shutdown().await.unwrap();
+    cluster.node.data[0].raft.shutdown().await.unwrap();
     let fault = tokio::time::timeout(Duration::from_secs(5), cluster.failed()).await;
     assert!(fault.unwrap().to_string().contains("group 1"));
 }

@@ -1,0 +1,434 @@
+//! Several nodes in one process, over real sockets, logs and tables.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use millrace_model::command::{Receive, Send};
+use millrace_model::ledger::{ChangeError, MemberChange};
+use millrace_model::{
+    Answer, Command, GroupId, Ledger as _, Outcome, Proposal, Query, QueueConfig, QueueId,
+    Unavailable,
+};
+use tempfile::TempDir;
+
+use super::life::{ack, events, queue, receive, send};
+use crate::leadership::Leader;
+use crate::{Cluster, ClusterOptions};
+
+/// Longest that anything here may take: machines that build beside are slow.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// Directories and addresses of nodes, which run or not.
+pub(super) struct Rig {
+    dirs: BTreeMap<u64, TempDir>,
+    pub(super) members: BTreeMap<u64, String>,
+    running: BTreeMap<u64, Arc<Cluster>>,
+}
+
+/// An address that nobody listens on, and that nobody is given again soon.
+fn free_address() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+impl Rig {
+    pub(super) fn new(nodes: u64) -> Self {
+        let mut rig = Self {
+            dirs: BTreeMap::new(),
+            members: BTreeMap::new(),
+            running: BTreeMap::new(),
+        };
+        for node in 1..=nodes {
+            rig.dirs.insert(node, TempDir::new().unwrap());
+            rig.members.insert(node, free_address());
+        }
+        rig
+    }
+
+    pub(super) fn options(&self, node: u64) -> ClusterOptions {
+        let mut options = ClusterOptions::new(self.dirs[&node].path(), node);
+        options.log.segment_bytes = 1 << 20;
+        options.members = self.members.clone();
+        options.peer_listen = self.members[&node].parse().unwrap();
+        options
+    }
+
+    pub(super) async fn start(&mut self, node: u64) -> Arc<Cluster> {
+        let cluster = Arc::new(Cluster::start(self.options(node)).await.unwrap());
+        self.running.insert(node, Arc::clone(&cluster));
+        cluster
+    }
+
+    async fn formed(nodes: u64) -> Self {
+        let mut rig = Self::new(nodes);
+        for node in 1..=nodes {
+            rig.start(node).await;
+        }
+        rig.settle().await;
+        rig
+    }
+
+    /// Waits until all that run know the same leader of every group.
+    async fn settle(&self) {
+        self.wait("a leader of every group", || {
+            let groups = |node: &Arc<Cluster>| {
+                let groups = node.status().groups.into_iter();
+                groups.map(|group| group.leader).collect::<Vec<_>>()
+            };
+            let all: Vec<_> = self.running.values().map(groups).collect();
+            let runs = |leader: &Option<u64>| {
+                leader.is_some_and(|leader| self.running.contains_key(&leader))
+            };
+            all.iter().all(|one| *one == all[0] && one.iter().all(runs))
+        })
+        .await;
+    }
+
+    async fn wait(&self, what: &str, holds: impl Fn() -> bool) {
+        let start = Instant::now();
+        while !holds() {
+            let states: Vec<_> = self.running.values().map(|node| node.status()).collect();
+            assert!(start.elapsed() < PATIENCE, "no {what}: {states:#?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The leader of the data group.
+    fn leader(&self) -> u64 {
+        let any = self.running.values().next().unwrap();
+        any.status().groups[1].leader.unwrap()
+    }
+
+    fn follower(&self) -> Arc<Cluster> {
+        let leader = self.leader();
+        let other = self.running.iter().find(|(node, _)| **node != leader);
+        Arc::clone(other.unwrap().1)
+    }
+
+    /// Drops a node as a crash would: nothing is handed over.
+    async fn kill(&mut self, node: u64) {
+        let cluster = self.running.remove(&node).unwrap();
+        cluster.stop().await.unwrap();
+        let left = Arc::downgrade(&cluster.node);
+        drop(cluster);
+        self.wait("end of the node", || left.strong_count() == 0)
+            .await;
+    }
+
+    /// The digests of all groups on all nodes, once all have applied the same.
+    async fn assert_equal(&self) {
+        let start = Instant::now();
+        loop {
+            let mut digests = Vec::new();
+            for node in self.running.values() {
+                let mut own = Vec::new();
+                for group in [GroupId::META, GroupId::DATA] {
+                    match node.query(group, Query::Audit).await.unwrap() {
+                        Answer::Audit(audit) => {
+                            assert_eq!(audit.violations, Vec::<String>::new());
+                            own.push(audit.digest);
+                        }
+                        other => panic!("{other:?}"),
+                    }
+                }
+                digests.push(own);
+            }
+            if digests.iter().all(|own| *own == digests[0]) {
+                return;
+            }
+            assert!(start.elapsed() < PATIENCE, "the tables differ: {digests:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn stop(self) {
+        for node in self.running.values() {
+            node.stop().await.unwrap();
+        }
+    }
+}
+
+/// Sends, again while nothing was done.
+async fn send_at_last(node: &Cluster, queue: QueueId, text: &str) -> Duration {
+    let start = Instant::now();
+    loop {
+        let command = Command::Send(Send {
+            queue,
+            deduplication: None,
+            delay_ms: None,
+        });
+        let payloads = vec![Bytes::from(text.to_owned())];
+        let sent = node.commit(GroupId::DATA, Proposal { command, payloads });
+        match sent.await {
+            Ok(Outcome::Accepted(_)) => return start.elapsed(),
+            Ok(other) => panic!("{other:?}"),
+            Err(unavailable) => {
+                assert!(start.elapsed() < PATIENCE, "{unavailable}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_nodes_form_a_cluster_in_any_order_and_any_of_them_serves() {
+    let mut rig = Rig::new(3);
+    let third = rig.start(3).await;
+    let early = send_early(&third).await;
+    assert!(matches!(early, Unavailable::NotReady(_)), "{early:?}");
+    assert!(third.status().reasons[0].contains("node 1, 2 was not heard"));
+    rig.start(1).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    rig.start(2).await;
+    rig.settle().await;
+    for (number, node) in rig.running.clone() {
+        let name = format!("queue-{number}");
+        let queue = queue(&node, &name, QueueConfig::default()).await;
+        assert!(
+            node.topology()
+                .queues
+                .values()
+                .any(|known| known.id == queue),
+            "whoever made it through a node finds it there"
+        );
+        send(&node, queue, vec!["one".into(), "two".into()]).await;
+        for other in rig.running.values() {
+            other.fresh().await.unwrap();
+            assert!(
+                other
+                    .topology()
+                    .queues
+                    .values()
+                    .any(|known| known.id == queue)
+            );
+            let Answer::Counters(counters) = other
+                .query(GroupId::DATA, Query::Counters(queue))
+                .await
+                .unwrap()
+            else {
+                panic!("counters")
+            };
+            assert_eq!(counters.ready + counters.leased, 2);
+        }
+        let got = receive(&rig.follower(), queue, 10, Duration::ZERO).await;
+        assert_eq!(events(&got), [b"one", b"two"]);
+        ack(&node, queue, &got).await;
+        assert!(receive(&node, queue, 10, Duration::ZERO).await.is_empty());
+    }
+    rig.assert_equal().await;
+    rig.stop().await;
+}
+
+async fn send_early(node: &Cluster) -> Unavailable {
+    let command = Proposal::bare(Command::Tick);
+    node.commit(GroupId::DATA, command).await.unwrap_err()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_survives_the_leader_and_a_restart_of_all() {
+    let mut rig = Rig::formed(3).await;
+    let orders = queue(&rig.follower(), "orders", QueueConfig::default()).await;
+    for number in 0..50 {
+        send_at_last(&rig.follower(), orders, &format!("before {number:02}")).await;
+    }
+    let old = rig.leader();
+    rig.kill(old).await;
+    let node = rig.running.values().next().unwrap().clone();
+    let took = send_at_last(&node, orders, "after").await;
+    println!("fail-over: {took:?}");
+    let got = receive(&node, orders, 100, Duration::from_secs(5)).await;
+    assert_eq!(got.len(), 51, "acknowledged and there");
+    ack(&node, orders, &got[..20]).await;
+    rig.start(old).await;
+    rig.settle().await;
+    rig.assert_equal().await;
+    drop(node);
+    for node in 1..=3 {
+        rig.kill(node).await;
+    }
+    for node in 1..=3 {
+        rig.start(node).await;
+    }
+    rig.settle().await;
+    let node = rig.follower();
+    let Answer::Counters(counters) = node
+        .query(GroupId::DATA, Query::Counters(orders))
+        .await
+        .unwrap()
+    else {
+        panic!("counters")
+    };
+    assert_eq!(counters.ready + counters.leased, 31);
+    rig.assert_equal().await;
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_minority_refuses_fast_and_reads_nothing() {
+    let mut rig = Rig::formed(3).await;
+    let orders = queue(&rig.follower(), "orders", QueueConfig::default()).await;
+    send(&rig.follower(), orders, vec!["one".into()]).await;
+    let leader = rig.leader();
+    for node in 1..=3 {
+        if node != leader {
+            rig.kill(node).await;
+        }
+    }
+    // The lease of the leader that is left ends within a second.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let left = rig.running[&leader].clone();
+    let start = Instant::now();
+    let command = Command::Send(Send {
+        queue: orders,
+        deduplication: None,
+        delay_ms: None,
+    });
+    let payloads = vec![Bytes::from_static(b"two")];
+    let refused = left.commit(GroupId::DATA, Proposal { command, payloads });
+    let refused = refused.await.unwrap_err();
+    assert!(matches!(refused, Unavailable::NoQuorum), "{refused:?}");
+    let counters = left.query(GroupId::DATA, Query::Counters(orders)).await;
+    assert!(matches!(counters, Err(Unavailable::NoQuorum)));
+    assert!(matches!(left.fresh().await, Err(Unavailable::NoQuorum)));
+    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forwarded_long_poll_wakes_and_ends_with_its_client() {
+    let rig = Rig::formed(3).await;
+    let follower = rig.follower();
+    let orders = queue(&follower, "orders", QueueConfig::default()).await;
+    let leader = rig.running[&rig.leader()].clone();
+    let poll = |node: Arc<Cluster>| {
+        tokio::spawn(async move { receive(&node, orders, 10, Duration::from_secs(30)).await })
+    };
+    let abandoned = poll(Arc::clone(&follower));
+    rig.wait("poll at the leader", || leader.node.waiters.waiting() == 1)
+        .await;
+    abandoned.abort();
+    rig.wait("end of the poll", || leader.node.waiters.waiting() == 0)
+        .await;
+    let waiting = poll(Arc::clone(&follower));
+    rig.wait("poll at the leader", || leader.node.waiters.waiting() == 1)
+        .await;
+    send(&follower, orders, vec!["late".into()]).await;
+    let got = tokio::time::timeout(Duration::from_secs(5), waiting).await;
+    assert_eq!(events(&got.expect("woken").unwrap()), [b"late"]);
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leadership_is_handed_over_and_long_polls_go_with_it() {
+    let rig = Rig::formed(3).await;
+    let old = rig.leader();
+    let orders = queue(&rig.follower(), "orders", QueueConfig::default()).await;
+    let polling = {
+        let node = rig.running[&old].clone();
+        tokio::spawn(async move { receive(&node, orders, 1, Duration::from_secs(30)).await })
+    };
+    let to = (1..=3).find(|node| *node != old).unwrap();
+    let change = MemberChange::Transfer { node: to, group: None };
+    let start = Instant::now();
+    rig.running[&old].change_members(change).await.unwrap();
+    rig.settle().await;
+    println!("transfer: {:?}", start.elapsed());
+    assert_eq!(rig.leader(), to);
+    send(&rig.running[&old], orders, vec!["one".into()]).await;
+    let got = tokio::time::timeout(Duration::from_secs(5), polling).await;
+    assert_eq!(events(&got.expect("woken").unwrap()), [b"one"]);
+    rig.running[&to].hand_over().await;
+    rig.settle().await;
+    assert_ne!(rig.leader(), to);
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_is_added_catches_up_votes_and_is_removed() {
+    let mut rig = Rig::formed(3).await;
+    let orders = queue(&rig.follower(), "orders", QueueConfig::default()).await;
+    for number in 0..20 {
+        send_at_last(&rig.follower(), orders, &number.to_string()).await;
+    }
+    let address = free_address();
+    rig.dirs.insert(4, TempDir::new().unwrap());
+    let change = MemberChange::Add {
+        node: 4,
+        address: address.clone(),
+    };
+    let nobody = rig.follower().change_members(change.clone()).await;
+    assert!(matches!(nobody, Err(ChangeError::Unreachable(_))), "{nobody:?}");
+    rig.members.insert(4, address);
+    let fourth = rig.start(4).await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert!(
+        fourth.status().reasons[0].contains("cluster add 4="),
+        "{:?}",
+        fourth.status().reasons
+    );
+    rig.follower().change_members(change.clone()).await.unwrap();
+    let states = |node: &Cluster, number: u64| {
+        let groups = node.status().groups.into_iter();
+        groups
+            .flat_map(|group| group.members)
+            .filter(|member| member.node == number)
+            .map(|member| member.state)
+            .collect::<Vec<_>>()
+    };
+    let first = rig.running[&1].clone();
+    rig.wait("votes for the fourth", || {
+        let states = states(&first, 4);
+        states.len() == 2 && states.iter().all(|state| state != "learner")
+    })
+    .await;
+    rig.settle().await;
+    let again = first.change_members(change).await;
+    assert!(matches!(again, Err(ChangeError::Conflict(_))), "{again:?}");
+    send_at_last(&fourth, orders, "through the fourth").await;
+    rig.assert_equal().await;
+    let leader = rig.leader();
+    let change = MemberChange::Remove { node: leader };
+    rig.running[&4].change_members(change.clone()).await.unwrap();
+    rig.kill(leader).await;
+    rig.settle().await;
+    let gone = rig.running[&4].change_members(change).await;
+    assert!(matches!(gone, Err(ChangeError::NotFound(_))), "{gone:?}");
+    send_at_last(&rig.follower(), orders, "without the first leader").await;
+    rig.assert_equal().await;
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_alone_needs_no_peers_and_stays_alone() {
+    let dir = TempDir::new().unwrap();
+    let options = ClusterOptions::new(dir.path(), 1);
+    let cluster = Cluster::start(options.clone()).await.unwrap();
+    assert_eq!(cluster.node.meta.leader(), Leader::Alone);
+    cluster.fresh().await.unwrap();
+    let add = MemberChange::Add {
+        node: 2,
+        address: free_address(),
+    };
+    let refused = cluster.change_members(add).await.unwrap_err();
+    assert!(refused.to_string().contains("does not listen"), "{refused}");
+    let remove = MemberChange::Remove { node: 1 };
+    let refused = cluster.change_members(remove).await.unwrap_err();
+    assert!(refused.to_string().contains("only member"), "{refused}");
+    let receive = Receive {
+        queue: QueueId(99),
+        max: 1,
+        visibility_ms: None,
+        nonce: 1,
+    };
+    let missing = cluster.receive(GroupId::DATA, receive, Duration::ZERO);
+    assert!(missing.await.unwrap().is_err());
+    cluster.stop().await.unwrap();
+    drop(cluster);
+    let wrong = ClusterOptions::new(dir.path(), 2);
+    let Err(refused) = Cluster::start(wrong).await else {
+        panic!("the data of another node")
+    };
+    assert!(refused.to_string().contains("data of node 1"), "{refused}");
+}
