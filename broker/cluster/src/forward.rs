@@ -204,8 +204,12 @@ async fn exchange(
     match message::open::<Reply>(&frame.body) {
         Ok(reply) if frame.kind == Kind::Reply => Ok(reply),
         other => {
-            let reason = other.err().map_or_else(|| "failed".to_owned(), |error| error.to_string());
-            peers.standing.object(leader, &format!("an answer cannot be read: {reason}"));
+            let reason = other
+                .err()
+                .map_or_else(|| "failed".to_owned(), |error| error.to_string());
+            peers
+                .standing
+                .object(leader, &format!("an answer cannot be read: {reason}"));
             Err(Broken::Lost)
         }
     }
@@ -232,7 +236,9 @@ pub(crate) fn messages(
 
 /// The parts of the answer to a request that there is no room for.
 pub(crate) fn overloaded() -> Vec<Bytes> {
-    vec![message::head(&Reply::Unavailable(UnavailableForm::Overloaded))]
+    vec![message::head(&Reply::Unavailable(
+        UnavailableForm::Overloaded,
+    ))]
 }
 
 /// Does what a peer asks, if this node leads; the parts of the answer.
@@ -241,8 +247,8 @@ pub(crate) async fn answer(node: &Node, body: Bytes) -> Vec<Bytes> {
         Ok((request, follows)) => serve(node, request, follows).await,
         Err(error) => Err(Unavailable::NotReady(error.to_string())),
     };
-    let (reply, follows) = answered
-        .unwrap_or_else(|unavailable| (Reply::Unavailable(unavailable.into()), Vec::new()));
+    let (reply, follows) =
+        answered.unwrap_or_else(|unavailable| (Reply::Unavailable(unavailable.into()), Vec::new()));
     let mut parts = vec![message::head(&reply)];
     parts.extend(follows);
     parts

@@ -95,17 +95,18 @@ impl Group {
         }
     }
 
-    /// Whether this node is the only one with a vote. Asks the core itself: the metrics come later.
+    /// The members, and which of them vote. Asks the core itself: the metrics come later.
     ///
     /// # Errors
     /// A [`Fault`] when the core has stopped.
-    pub(crate) async fn is_only_voter(&self) -> Result<bool, Fault> {
-        let own = *self.raft.node_id();
-        let only = self.raft.with_raft_state(move |state| {
-            let voters = state.membership_state.effective().voter_ids();
-            voters.eq([own])
+    pub(crate) async fn members(&self) -> Result<(BTreeSet<u64>, BTreeSet<u64>), Fault> {
+        let members = self.raft.with_raft_state(|state| {
+            let membership = state.membership_state.effective().membership();
+            let members = membership.nodes().map(|(node, _)| *node).collect();
+            (members, membership.voter_ids().collect())
         });
-        only.await
+        members
+            .await
             .map_err(|fatal| Fault::new("start the group", fatal))
     }
 
@@ -122,13 +123,14 @@ impl Group {
     pub(crate) async fn linear(&self, deadline: Instant) -> Result<u64, Unavailable> {
         let sure = async {
             let sure = self.raft.ensure_linearizable(ReadPolicy::LeaseRead).await;
-            sure.map(|position| position.index()).map_err(|error| match error {
-                RaftError::APIError(LinearizableReadError::ForwardToLeader(_))
-                | RaftError::APIError(LinearizableReadError::QuorumNotEnough(_)) => {
-                    Unavailable::NoQuorum
-                }
-                RaftError::Fatal(fatal) => Unavailable::NotReady(fatal.to_string()),
-            })
+            sure.map(|position| position.index())
+                .map_err(|error| match error {
+                    RaftError::APIError(LinearizableReadError::ForwardToLeader(_))
+                    | RaftError::APIError(LinearizableReadError::QuorumNotEnough(_)) => {
+                        Unavailable::NoQuorum
+                    }
+                    RaftError::Fatal(fatal) => Unavailable::NotReady(fatal.to_string()),
+                })
         };
         let sure = tokio::time::timeout_at(deadline, sure).await;
         sure.unwrap_or(Err(Unavailable::NoQuorum))

@@ -1,5 +1,6 @@
 //! Who leads a group, as this node knows it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use openraft::async_runtime::WatchReceiver as _;
@@ -9,7 +10,7 @@ use tokio::time::Instant;
 use crate::group::Group;
 use crate::members;
 use crate::peer::peers::Peers;
-use crate::types::{Raft, TypeConfig};
+use crate::types::{Member, Raft, TypeConfig};
 use crate::waiters::WaitersByQueue;
 
 /// Who leads a group.
@@ -82,7 +83,9 @@ pub(crate) async fn follow(group: Arc<Group>, peers: Arc<Peers>, waiters: Arc<Wa
         let now = leader(&seen);
         if group.id == millrace_model::GroupId::META {
             let membership = seen.membership_config.membership();
-            let members = membership.nodes().map(|(node, member)| (*node, member.clone()));
+            let members = membership
+                .nodes()
+                .map(|(node, member)| (*node, member.clone()));
             note_members(&peers, members.collect());
         }
         let changed = group.leadership.0.send_if_modified(|before| {
@@ -94,7 +97,7 @@ pub(crate) async fn follow(group: Arc<Group>, peers: Arc<Peers>, waiters: Arc<Wa
             tracing::info!(group = %group.id, leader = ?now, term = seen.vote.leader_id().term, "leadership");
             waiters.wake_all();
             if now == Leader::Here {
-                members::adopt_learners(&group);
+                members::take_over(&group);
             }
         }
         if metrics.changed().await.is_err() {
@@ -103,10 +106,16 @@ pub(crate) async fn follow(group: Arc<Group>, peers: Arc<Peers>, waiters: Arc<Wa
     }
 }
 
-fn note_members(peers: &Peers, members: std::collections::BTreeMap<u64, crate::types::Member>) {
+/// Connects to all members at once: an election that had to wait for connections would be lost.
+fn note_members(peers: &Peers, members: BTreeMap<u64, Member>) {
     if members.is_empty() || *peers.standing.members() == members {
         return;
     }
     peers.keep(&members);
+    for (node, member) in &members {
+        if *node != peers.standing.node {
+            peers.to(*node, member);
+        }
+    }
     peers.standing.set_members(members);
 }

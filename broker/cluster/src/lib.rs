@@ -10,6 +10,7 @@
 mod apply;
 mod batcher;
 mod catalog;
+mod change;
 mod cluster;
 mod codec;
 mod formation;
@@ -25,6 +26,7 @@ mod offline;
 mod options;
 mod peer;
 mod purge;
+mod request;
 mod snapshot;
 mod state_machine;
 mod ticker;

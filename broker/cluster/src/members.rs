@@ -112,10 +112,30 @@ async fn promote(group: Arc<Group>, node: u64) {
     }
 }
 
-/// Goes on with the learners that an earlier leader has added.
-pub(crate) fn adopt_learners(group: &Arc<Group>) {
+/// Goes on with what an earlier leader has begun: a change of voters in two steps, and learners that catch up.
+pub(crate) fn take_over(group: &Arc<Group>) {
+    tokio::spawn(finish(Arc::clone(group)));
     for node in group.raft.learner_ids() {
         tokio::spawn(promote(Arc::clone(group), node));
+    }
+}
+
+/// Does the second step of a change of voters whose leader was lost after the first.
+async fn finish(group: Arc<Group>) {
+    while group.leadership.is_here() {
+        let metrics = group.raft.server_metrics().borrow_watched().clone();
+        let membership = metrics.membership_config.membership();
+        let is_committed = metrics.membership_config == metrics.committed_membership_config;
+        if membership.get_joint_config().len() < 2 && is_committed {
+            return;
+        }
+        if is_committed {
+            let nothing = ChangeMembers::AddVoterIds(BTreeSet::new());
+            if let Err(error) = propose(&group, nothing, false).await {
+                tracing::warn!(group = %group.id, %error, "a change of voters is not finished yet");
+            }
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
@@ -157,14 +177,18 @@ async fn remove(group: &Arc<Group>, node: u64) -> Result<(), ChangeError> {
         return Err(ChangeError::Conflict(reason));
     }
     if node == group_node(group) {
-        // The leader goes on leading until it is removed; a leader that stays needs no election after that.
+        // Its successor removes it: a leader that removed itself would have to step down, and nobody would lead.
         let to = successor(group);
         let to = to.ok_or_else(|| ChangeError::Conflict("no other voter is up to date".into()))?;
         transfer(group, to, TRANSFER_MAX).await?;
-        let reason = format!("node {node} led group {} and has handed over: ask again", group.id);
-        return Err(ChangeError::Unavailable(reason));
+        return Err(ask_again(group));
     }
-    propose(group, ChangeMembers::RemoveVoters(BTreeSet::from([node])), false).await
+    propose(
+        group,
+        ChangeMembers::RemoveVoters(BTreeSet::from([node])),
+        false,
+    )
+    .await
 }
 
 /// Whether a voter has answered a heartbeat within the last few.
@@ -208,10 +232,14 @@ pub(crate) async fn transfer(
         return Ok(());
     }
     if !voters.contains(&to) || !is_alive(group, to) {
-        let reason = format!("node {to} has no vote in group {} or does not answer", group.id);
+        let reason = format!(
+            "node {to} has no vote in group {} or does not answer",
+            group.id
+        );
         return Err(ChangeError::Conflict(reason));
     }
-    let stopped = |fatal: openraft::errors::Fatal<TypeConfig>| ChangeError::Unavailable(fatal.to_string());
+    let stopped =
+        |fatal: openraft::errors::Fatal<TypeConfig>| ChangeError::Unavailable(fatal.to_string());
     group
         .raft
         .trigger()
@@ -220,14 +248,23 @@ pub(crate) async fn transfer(
         .map_err(stopped)?;
     let deadline = Instant::now() + patience;
     while Instant::now() < deadline {
-        let now = group.leader();
-        if now == Leader::At(to) {
-            return Ok(());
+        match group.leader() {
+            Leader::At(leader) if leader == to => return Ok(()),
+            // The one that was to lead was not fast enough. Openraft's leader leads no more once it has begun to hand
+            // over, so another one was elected, who can hand over in turn.
+            Leader::At(_) => return Err(ask_again(group)),
+            now => group.leadership.change(now, deadline).await,
         }
-        group.leadership.change(now, deadline).await;
     }
     let reason = format!("node {to} does not lead group {} yet", group.id);
     Err(ChangeError::Unavailable(reason))
+}
+
+/// Ends the sentence of a refusal after which another leader is to be asked.
+pub(crate) const ASK_AGAIN: &str = "another node leads now: ask again";
+
+fn ask_again(group: &Group) -> ChangeError {
+    ChangeError::Unavailable(format!("group {}: {ASK_AGAIN}", group.id))
 }
 
 async fn propose(

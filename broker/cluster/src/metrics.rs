@@ -3,8 +3,8 @@
 use std::fmt::{Display, Write as _};
 use std::sync::atomic::Ordering;
 
-use crate::group::Group;
 use crate::cluster::Cluster;
+use crate::group::Group;
 
 /// One metric: kind, name, help.
 type Family = (&'static str, &'static str, &'static str);
@@ -104,7 +104,11 @@ fn peers(text: &mut String, cluster: &Cluster) {
     let peers = &cluster.node.peers;
     let help = "Peers that votes and heartbeats can be sent to.";
     let connected = peers.connected();
-    metric(text, ("gauge", "millrace_peers_connected", help), &connected);
+    metric(
+        text,
+        ("gauge", "millrace_peers_connected", help),
+        &connected,
+    );
     let help = "Calls to peers, by kind and result.";
     let name = head(text, ("counter", "millrace_peer_calls", help));
     let counters = &peers.counters;
@@ -115,7 +119,10 @@ fn peers(text: &mut String, cluster: &Cluster) {
     ] {
         for (result, count) in [("answered", answered), ("unanswered", not)] {
             let count = count.load(Ordering::Relaxed);
-            let _ = writeln!(text, "{name}{{kind=\"{kind}\",result=\"{result}\"}} {count}");
+            let _ = writeln!(
+                text,
+                "{name}{{kind=\"{kind}\",result=\"{result}\"}} {count}"
+            );
         }
     }
     let statuses: Vec<_> = cluster.node.groups().map(|group| group.status()).collect();
@@ -127,7 +134,10 @@ fn peers(text: &mut String, cluster: &Cluster) {
     let help = "Entries that a member is not known to have, on the leader of the group.";
     let name = head(text, ("gauge", "millrace_group_lag_entries", help));
     for status in statuses {
-        let own = status.members.iter().find(|member| member.node == cluster.standing.node);
+        let own = status
+            .members
+            .iter()
+            .find(|member| member.node == cluster.standing.node);
         let Some(last) = own.and_then(|member| member.match_index) else {
             continue;
         };

@@ -151,9 +151,7 @@ impl Node {
             if waiters.is_gone() || Instant::now() >= deadline {
                 return Ok(Ok(Vec::new()));
             }
-            waiters
-                .sleep(deadline, || group.leadership.is_here())
-                .await;
+            waiters.sleep(deadline, || group.leadership.is_here()).await;
             is_sure = group.leader() == Leader::Alone;
         }
     }

@@ -12,8 +12,8 @@ use crate::call::Call;
 use crate::json;
 use crate::problem::Failure;
 
-/// Largest number of a node: every JSON reader takes it for a whole number.
-pub(crate) const NODE_MAX: u64 = (1 << 53) - 1;
+/// Largest number of a node.
+pub(crate) const NODE_MAX: u64 = i32::MAX as u64;
 
 /// Longest address of a node, in bytes: the longest name of a host, and a port.
 const ADDRESS_BYTES_MAX: usize = 260;
@@ -61,7 +61,7 @@ pub(crate) struct Member {
 #[serde(deny_unknown_fields)]
 pub(crate) struct AddBody {
     /// Its number.
-    #[schema(minimum = 1, maximum = 9007199254740991)]
+    #[schema(minimum = 1, maximum = 2147483647)]
     node: u64,
     /// Where its peers reach it, `HOST:PORT`.
     #[schema(min_length = 3, max_length = 260)]
@@ -73,7 +73,7 @@ pub(crate) struct AddBody {
 #[serde(deny_unknown_fields)]
 pub(crate) struct TransferBody {
     /// The node, which has a vote.
-    #[schema(minimum = 1, maximum = 9007199254740991)]
+    #[schema(minimum = 1, maximum = 2147483647)]
     node: u64,
     /// The group; all groups when there is none.
     group: Option<u32>,
@@ -158,11 +158,9 @@ impl From<ChangeError> for Failure {
         match error {
             ChangeError::NotFound(_) => Self::new(StatusCode::NOT_FOUND, "node_not_found", detail),
             ChangeError::Conflict(_) => Self::new(StatusCode::CONFLICT, "cluster_conflict", detail),
-            ChangeError::Unreachable(_) => Self::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "node_unreachable",
-                detail,
-            ),
+            ChangeError::Unreachable(_) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "node_unreachable", detail)
+            }
             ChangeError::Unavailable(_) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "no_quorum", detail)
                     .retry_after(RETRY_SECONDS)

@@ -75,8 +75,8 @@ impl Config {
     }
 
     fn validate(&self) -> Result<(), Usage> {
-        if self.node == 0 {
-            return Err(Usage::new("node: nodes are numbered from 1"));
+        if self.node == 0 || self.node > i32::MAX as u64 {
+            return Err(Usage::new("node: nodes are numbered from 1 to 2147483647"));
         }
         if !self.cluster.is_empty() && !self.cluster.contains(self.node) {
             return Err(Usage::new(format!(

@@ -23,9 +23,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use super::frame::{self, FRAME_BYTES_MAX, Frame, HELLO_BYTES_MAX, Kind, Outgoing, Parts};
 use super::hello::{self, HELLO_MAX, Hello, Purpose, Refused};
-use super::message::{
-    self, AppendReply, TransferAnswer, TransferForward, VoteAnswer, VoteForward,
-};
+use super::message::{self, AppendReply, TransferAnswer, TransferForward, VoteAnswer, VoteForward};
 use super::network::APPENDS_IN_FLIGHT_MAX;
 use super::standing::Standing;
 use crate::forward;
@@ -193,7 +191,9 @@ impl Talk {
         match kind {
             Kind::Ping => {
                 // When so much waits, the peer hears from this side anyway.
-                let _ = self.answers.try_send(Outgoing::new(Kind::Pong, 0, Bytes::new()));
+                let _ = self
+                    .answers
+                    .try_send(Outgoing::new(Kind::Pong, 0, Bytes::new()));
                 Ok(())
             }
             Kind::StreamAppend => self.stream_append(id, &body).await,

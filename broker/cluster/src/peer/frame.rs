@@ -129,9 +129,12 @@ impl Outgoing {
         header.put_u32_le(length);
         header.put_u8(self.kind as u8);
         header.put_u64_le(self.id);
-        let sum = self.parts.iter().fold(crc32c::crc32c(&header), |sum, part| {
-            crc32c::crc32c_append(sum, part)
-        });
+        let sum = self
+            .parts
+            .iter()
+            .fold(crc32c::crc32c(&header), |sum, part| {
+                crc32c::crc32c_append(sum, part)
+            });
         header.put_u32_le(sum);
         header.freeze()
     }
@@ -302,15 +305,9 @@ mod tests {
         let mut lie = vec![0xff, 0xff, 0xff, 0xff, Kind::Append as u8];
         lie.extend([0; 12]);
         let error = read(&mut &lie[..], FRAME_BYTES_MAX).await;
-        assert_eq!(
-            error.expect_err("cut").kind(),
-            io::ErrorKind::InvalidData
-        );
+        assert_eq!(error.expect_err("cut").kind(), io::ErrorKind::InvalidData);
         lie[..4].copy_from_slice(&(40_u32 << 20).to_le_bytes());
         let error = read(&mut &lie[..], FRAME_BYTES_MAX).await;
-        assert_eq!(
-            error.expect_err("cut").kind(),
-            io::ErrorKind::UnexpectedEof
-        );
+        assert_eq!(error.expect_err("cut").kind(), io::ErrorKind::UnexpectedEof);
     }
 }

@@ -144,18 +144,20 @@ pub(crate) async fn greet(
     greeted.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
 }
 
-async fn exchange(
-    address: &str,
-    hello: &Hello,
-) -> Result<(TcpStream, Welcome), NoConnection> {
+async fn exchange(address: &str, hello: &Hello) -> Result<(TcpStream, Welcome), NoConnection> {
     let mut stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
-    frame::write(&mut stream, Outgoing::new(Kind::Hello, 0, encode_hello(hello))).await?;
+    frame::write(
+        &mut stream,
+        Outgoing::new(Kind::Hello, 0, encode_hello(hello)),
+    )
+    .await?;
     let ended = || io::Error::from(io::ErrorKind::UnexpectedEof);
     let frame = frame::read(&mut stream, HELLO_BYTES_MAX)
         .await?
         .ok_or_else(ended)?;
-    let nonsense = |error| io::Error::new(io::ErrorKind::InvalidData, format!("no answer: {error}"));
+    let nonsense =
+        |error| io::Error::new(io::ErrorKind::InvalidData, format!("no answer: {error}"));
     match frame.kind {
         Kind::Welcome => {
             let welcome = postcard::from_bytes(&frame.body).map_err(nonsense)?;
@@ -168,7 +170,9 @@ async fn exchange(
             refused.reason.truncate(end);
             Err(refused.into())
         }
-        other => Err(NoConnection::Other(format!("a hello is answered with {other:?}"))),
+        other => Err(NoConnection::Other(format!(
+            "a hello is answered with {other:?}"
+        ))),
     }
 }
 

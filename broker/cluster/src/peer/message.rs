@@ -214,9 +214,7 @@ impl From<AppendReply> for StreamAppendResult<TypeConfig> {
     fn from(reply: AppendReply) -> Self {
         match reply {
             AppendReply::Matches(matches) => Ok(matches.map(position)),
-            AppendReply::Conflict(conflict) => {
-                Err(StreamAppendError::Conflict(position(conflict)))
-            }
+            AppendReply::Conflict(conflict) => Err(StreamAppendError::Conflict(position(conflict))),
             AppendReply::HigherVote(vote) => Err(StreamAppendError::HigherVote(vote.into())),
         }
     }

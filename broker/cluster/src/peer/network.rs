@@ -220,8 +220,8 @@ where
     /// Sends while there is room, and gives the next answer. The stream ends with the first that is not a success.
     async fn next(mut self) -> Option<(Result<Appended, Error>, Option<Self>)> {
         loop {
-            let has_room = self.sent.len() < APPENDS_IN_FLIGHT_MAX
-                && self.bytes < APPEND_BYTES_IN_FLIGHT_MAX;
+            let has_room =
+                self.sent.len() < APPENDS_IN_FLIGHT_MAX && self.bytes < APPEND_BYTES_IN_FLIGHT_MAX;
             let may_send = has_room && self.input.is_some();
             let answered = tokio::select! {
                 frame = first(&mut self.sent), if !self.sent.is_empty() => Some(frame),
@@ -263,10 +263,7 @@ where
         Ok(())
     }
 
-    fn answered(
-        mut self,
-        frame: Result<Frame, Broken>,
-    ) -> (Result<Appended, Error>, Option<Self>) {
+    fn answered(mut self, frame: Result<Frame, Broken>) -> (Result<Appended, Error>, Option<Self>) {
         count(&self.peer.peers.counters.entries, frame.is_ok());
         let append = self.sent.pop_front().expect("its answer came");
         self.bytes -= append.bytes;
@@ -292,7 +289,9 @@ async fn first(sent: &mut VecDeque<Unanswered>) -> Result<Frame, Broken> {
 }
 
 async fn upcoming<S: Stream + Unpin>(input: &mut Option<S>) -> Option<S::Item> {
-    Pin::new(input.as_mut().expect("looked at before")).next().await
+    Pin::new(input.as_mut().expect("looked at before"))
+        .next()
+        .await
 }
 
 type Snapshot = openraft::alias::SnapshotOf<TypeConfig, TableRows>;

@@ -94,7 +94,14 @@ impl Peers {
         self.lock().clear();
     }
 
-    /// To how many peers requests can be sent now.
+    /// Whether requests can be sent to `node` now.
+    pub(crate) fn reaches(&self, node: u64) -> bool {
+        let lanes = self.lock();
+        let lanes = lanes.get(&node);
+        lanes.is_some_and(|lanes| lanes.requests.connection().is_some())
+    }
+
+    /// To how many peers votes and heartbeats can be sent now.
     pub(crate) fn connected(&self) -> usize {
         let lanes = self.lock();
         let connected = |lanes: &&Arc<Lanes>| lanes.control.connection().is_some();

@@ -201,7 +201,9 @@ impl Standing {
         }
         let nodes = self.list.keys().chain(hello.list.keys());
         let address = |list: &BTreeMap<u64, String>, node| {
-            list.get(node).cloned().unwrap_or_else(|| "no such member".to_owned())
+            list.get(node)
+                .cloned()
+                .unwrap_or_else(|| "no such member".to_owned())
         };
         nodes
             .filter(|node| self.list.get(node) != hello.list.get(node))
@@ -238,24 +240,36 @@ impl Standing {
         }
     }
 
-    /// The nodes of the list that have not been heard.
+    /// The nodes of the list that were not heard of late.
     pub(crate) fn unheard(&self) -> Vec<u64> {
         let heard = lock(&self.heard);
-        let unheard = |node: &u64| *node != self.node && !heard.contains_key(node);
+        let is_there = |node: &u64| {
+            heard
+                .get(node)
+                .is_some_and(|(_, at)| at.elapsed() < HEARD_FOR)
+        };
+        let unheard = |node: &u64| *node != self.node && !is_there(node);
         self.list.keys().copied().filter(unheard).collect()
     }
 
-    /// The first members, when all of them were heard.
+    /// The first members, when all of them were heard, and not too long ago: one of them may have begun anew.
     pub(crate) fn all_heard(&self) -> Option<BTreeMap<u64, Member>> {
         let heard = lock(&self.heard);
         let member = |(node, address): (&u64, &String)| {
             let incarnation = if *node == self.node {
                 self.incarnation
             } else {
-                heard.get(node)?.0
+                let (incarnation, at) = heard.get(node)?;
+                (at.elapsed() < HEARD_FOR).then_some(*incarnation)?
             };
             let address = address.clone();
-            Some((*node, Member { address, incarnation }))
+            Some((
+                *node,
+                Member {
+                    address,
+                    incarnation,
+                },
+            ))
         };
         self.list.iter().map(member).collect()
     }
@@ -317,12 +331,17 @@ mod tests {
     #[test]
     fn founders_agree_on_the_list_and_each_has_its_own_number() {
         let ((_one, one), (_two, two)) = (standing(1, LIST), standing(2, LIST));
-        let welcome = two.admit(&one.hello(2, None, Purpose::Greeting)).expect("admitted");
+        let welcome = two
+            .admit(&one.hello(2, None, Purpose::Greeting))
+            .expect("admitted");
         assert_eq!((welcome.node, welcome.cluster), (2, None));
         assert_eq!(two.all_heard().map(|all| all.len()), Some(2));
         let (_third, third) = standing(1, &[(1, "a:1"), (2, "c:2")]);
         let said = reason(two.admit(&third.hello(2, None, Purpose::Greeting)));
-        assert!(said.contains("node 2 was told b:2, node 1 was told c:2"), "{said}");
+        assert!(
+            said.contains("node 2 was told b:2, node 1 was told c:2"),
+            "{said}"
+        );
         let (_again, again) = standing(1, LIST);
         let said = reason(two.admit(&again.hello(2, None, Purpose::Greeting)));
         assert!(said.contains("two nodes are started as node 1"), "{said}");
@@ -341,7 +360,8 @@ mod tests {
         let cluster = ClusterId::of(&founders);
         one.join(cluster, founders.clone()).expect("joined");
         one.set_members(founders.clone());
-        one.admit(&two.hello(1, None, Purpose::Control)).expect("a member");
+        one.admit(&two.hello(1, None, Purpose::Control))
+            .expect("a member");
         let (_lost, lost) = standing(2, LIST);
         let said = reason(one.admit(&lost.hello(1, None, Purpose::Control)));
         assert!(said.contains("its disk was replaced"), "{said}");
@@ -352,7 +372,8 @@ mod tests {
         assert!(lost.admit(&hello).is_err(), "known with other data");
         two.admit(&hello).expect("taken in");
         assert_eq!(*two.cluster().borrow(), Some(cluster));
-        new.join(ClusterId::of(&BTreeMap::new()), BTreeMap::new()).expect("another");
+        new.join(ClusterId::of(&BTreeMap::new()), BTreeMap::new())
+            .expect("another");
         let said = reason(one.admit(&new.hello(1, None, Purpose::Control)));
         assert!(said.contains("of cluster"), "{said}");
     }

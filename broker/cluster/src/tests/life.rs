@@ -67,7 +67,12 @@ pub(super) async fn send(cluster: &Cluster, queue: QueueId, payloads: Vec<Bytes>
         .unwrap()
 }
 
-pub(super) async fn receive(cluster: &Cluster, queue: QueueId, max: u32, wait: Duration) -> Vec<Message> {
+pub(super) async fn receive(
+    cluster: &Cluster,
+    queue: QueueId,
+    max: u32,
+    wait: Duration,
+) -> Vec<Message> {
     let receive = Receive {
         queue,
         max,

@@ -292,7 +292,11 @@ async fn a_minority_refuses_fast_and_reads_nothing() {
     let counters = left.query(GroupId::DATA, Query::Counters(orders)).await;
     assert!(matches!(counters, Err(Unavailable::NoQuorum)));
     assert!(matches!(left.fresh().await, Err(Unavailable::NoQuorum)));
-    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        start.elapsed()
+    );
     rig.stop().await;
 }
 
@@ -330,7 +334,10 @@ async fn leadership_is_handed_over_and_long_polls_go_with_it() {
         tokio::spawn(async move { receive(&node, orders, 1, Duration::from_secs(30)).await })
     };
     let to = (1..=3).find(|node| *node != old).unwrap();
-    let change = MemberChange::Transfer { node: to, group: None };
+    let change = MemberChange::Transfer {
+        node: to,
+        group: None,
+    };
     let start = Instant::now();
     rig.running[&old].change_members(change).await.unwrap();
     rig.settle().await;
@@ -359,7 +366,10 @@ async fn a_node_is_added_catches_up_votes_and_is_removed() {
         address: address.clone(),
     };
     let nobody = rig.follower().change_members(change.clone()).await;
-    assert!(matches!(nobody, Err(ChangeError::Unreachable(_))), "{nobody:?}");
+    assert!(
+        matches!(nobody, Err(ChangeError::Unreachable(_))),
+        "{nobody:?}"
+    );
     rig.members.insert(4, address);
     let fourth = rig.start(4).await;
     tokio::time::sleep(Duration::from_millis(700)).await;
@@ -390,7 +400,10 @@ async fn a_node_is_added_catches_up_votes_and_is_removed() {
     rig.assert_equal().await;
     let leader = rig.leader();
     let change = MemberChange::Remove { node: leader };
-    rig.running[&4].change_members(change.clone()).await.unwrap();
+    rig.running[&4]
+        .change_members(change.clone())
+        .await
+        .unwrap();
     rig.kill(leader).await;
     rig.settle().await;
     let gone = rig.running[&4].change_members(change).await;

@@ -81,7 +81,10 @@ async fn garbage_and_lengths_of_four_gibibytes_end_the_connection_with_a_word() 
     let mut huge = vec![0xff; 4];
     huge.push(Kind::Hello as u8);
     huge.extend([0; 12]);
-    let mut large = u32::try_from(FRAME_BYTES_MAX).unwrap().to_le_bytes().to_vec();
+    let mut large = u32::try_from(FRAME_BYTES_MAX)
+        .unwrap()
+        .to_le_bytes()
+        .to_vec();
     large.push(Kind::Append as u8);
     large.extend([0; 12]);
     for bytes in [

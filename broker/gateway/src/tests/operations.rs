@@ -68,7 +68,11 @@ async fn members_are_changed_and_each_refusal_has_its_status() {
         (add(3, "c"), 422, "invalid_address"),
         (add(0, "c:3"), 422, "out_of_range"),
         (json!({"node": 3}), 400, "missing_field"),
-        (json!({"node": 3, "address": "c:3", "x": 1}), 400, "unknown_field"),
+        (
+            json!({"node": 3, "address": "c:3", "x": 1}),
+            400,
+            "unknown_field",
+        ),
     ] {
         let refused = door.post(members, &body).await.expect(status);
         assert_eq!(refused.code(), code);
@@ -84,9 +88,14 @@ async fn members_are_changed_and_each_refusal_has_its_status() {
         assert_eq!(refused.code(), code);
     }
     let transfer = "/v1/cluster/transfer";
-    door.post(transfer, &json!({"node": 1, "group": 0})).await.expect(204);
+    door.post(transfer, &json!({"node": 1, "group": 0}))
+        .await
+        .expect(204);
     let refused = door.post(transfer, &json!({"node": 2})).await.expect(503);
-    assert_eq!((refused.code().as_str(), refused.header("retry-after")), ("no_quorum", "1"));
+    assert_eq!(
+        (refused.code().as_str(), refused.header("retry-after")),
+        ("no_quorum", "1")
+    );
 }
 
 #[tokio::test]

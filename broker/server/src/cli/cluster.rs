@@ -103,9 +103,9 @@ async fn add(client: &mut Client, (node, address): (u64, String), wait: u64) -> 
     let caught_up = catch_up(client, node, deadline, &bar).await;
     bar.finish_and_clear();
     match caught_up? {
-        false if wait > 0 => bail!(
-            "node {node} is added and has not caught up yet; see `millrace cluster status`"
-        ),
+        false if wait > 0 => {
+            bail!("node {node} is added and has not caught up yet; see `millrace cluster status`")
+        }
         _ => Ok(()),
     }
 }
