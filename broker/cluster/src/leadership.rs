@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use openraft::async_runtime::WatchReceiver as _;
 use tokio::sync::watch;
@@ -28,7 +29,36 @@ pub(crate) enum Leader {
 
 /// Who leads a group, to be watched.
 #[derive(Debug)]
-pub(crate) struct Leadership(watch::Sender<Leader>);
+pub(crate) struct Leadership {
+    watched: watch::Sender<Leader>,
+    /// The same as a number: every request looks at it, and takes no lock for that.
+    now: AtomicU64,
+}
+
+/// Numbers that stand for leaders; all others are those of nodes, which are far smaller.
+const UNKNOWN: u64 = 0;
+const ALONE: u64 = u64::MAX;
+const HERE: u64 = u64::MAX - 1;
+
+impl Leader {
+    fn number(self) -> u64 {
+        match self {
+            Self::Unknown => UNKNOWN,
+            Self::Alone => ALONE,
+            Self::Here => HERE,
+            Self::At(node) => node,
+        }
+    }
+
+    fn of(number: u64) -> Self {
+        match number {
+            UNKNOWN => Self::Unknown,
+            ALONE => Self::Alone,
+            HERE => Self::Here,
+            node => Self::At(node),
+        }
+    }
+}
 
 type ServerMetrics = openraft::metrics::RaftServerMetrics<TypeConfig>;
 
@@ -53,12 +83,25 @@ impl Leadership {
     pub(crate) fn of(raft: &Raft) -> Self {
         let metrics = raft.server_metrics();
         let now = leader(&metrics.borrow_watched());
-        Self(watch::Sender::new(now))
+        Self {
+            watched: watch::Sender::new(now),
+            now: AtomicU64::new(now.number()),
+        }
     }
 
     /// Who leads.
     pub(crate) fn leader(&self) -> Leader {
-        *self.0.borrow()
+        Leader::of(self.now.load(Ordering::Acquire))
+    }
+
+    /// Takes over what is new; whether it is.
+    fn set(&self, leader: Leader) -> bool {
+        self.now.store(leader.number(), Ordering::Release);
+        self.watched.send_if_modified(|before| {
+            let changed = *before != leader;
+            *before = leader;
+            changed
+        })
     }
 
     /// Whether this node leads.
@@ -68,7 +111,7 @@ impl Leadership {
 
     /// Ready when somebody else leads than `before`, or at `deadline`.
     pub(crate) async fn change(&self, before: Leader, deadline: Instant) {
-        let mut leader = self.0.subscribe();
+        let mut leader = self.watched.subscribe();
         let changed = leader.wait_for(|leader| *leader != before);
         let _ = tokio::time::timeout_at(deadline, changed).await;
     }
@@ -88,12 +131,7 @@ pub(crate) async fn follow(group: Arc<Group>, peers: Arc<Peers>, waiters: Arc<Wa
                 .map(|(node, member)| (*node, member.clone()));
             note_members(&peers, members.collect());
         }
-        let changed = group.leadership.0.send_if_modified(|before| {
-            let changed = *before != now;
-            *before = now;
-            changed
-        });
-        if changed {
+        if group.leadership.set(now) {
             tracing::info!(group = %group.id, leader = ?now, term = seen.vote.leader_id().term, "leadership");
             waiters.wake_all();
             if now == Leader::Here {

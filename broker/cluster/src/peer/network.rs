@@ -161,12 +161,19 @@ impl Peer {
         Ok(reply::<AppendReply>(&frame)?.into())
     }
 
-    fn stream<'s, S>(&'s self, input: S) -> Result<BoxStream<'s, Result<Appended, Error>>, Error>
+    fn stream<'s, S>(&'s self, mut input: S) -> BoxStream<'s, Result<Appended, Error>>
     where
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
     {
-        let connection = self.lanes.entries.connection();
-        let connection = connection.ok_or_else(|| self.unreachable())?;
+        let Some(connection) = self.lanes.entries.connection() else {
+            // Openraft backs off where it makes the next request: without asking for one it would try again at once,
+            // and for ever.
+            return Box::pin(futures::stream::once(async move {
+                input.next().await;
+                count(&self.peers.counters.entries, false);
+                Err(self.unreachable())
+            }));
+        };
         let appends = Appends {
             peer: self,
             connection,
@@ -175,10 +182,9 @@ impl Peer {
             sent: VecDeque::new(),
             bytes: 0,
         };
-        Ok(Box::pin(futures::stream::unfold(
-            Some(appends),
-            |appends| async { appends?.next().await },
-        )))
+        Box::pin(futures::stream::unfold(Some(appends), |appends| async {
+            appends?.next().await
+        }))
     }
 }
 
@@ -324,7 +330,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
     {
         Box::pin(async move {
             if !self.is_control {
-                return self.stream(input);
+                return Ok(self.stream(input));
             }
             // A heartbeat: one request, and its answer.
             let this = &*self;

@@ -184,8 +184,10 @@ async fn keep(
             Ok((stream, _)) => {
                 let connection = Connection::start(stream);
                 connected.send_replace(Some(Arc::clone(&connection)));
+                tracing::info!(node, ?purpose, "connected to a peer");
                 connection.closed().await;
                 connected.send_replace(None);
+                tracing::warn!(node, ?purpose, "lost a peer");
                 retry = RETRY_MIN;
             }
             Err(NoConnection::Io(error)) => {

@@ -241,6 +241,16 @@ async fn what_was_acknowledged_survives_the_leader_and_a_restart_of_all() {
     let got = receive(&node, orders, 100, Duration::from_secs(5)).await;
     assert_eq!(got.len(), 51, "acknowledged and there");
     ack(&node, orders, &got[..20]).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let vain = |node: &Arc<Cluster>| {
+        let [_, vain] = &node.node.peers.counters.entries;
+        vain.load(std::sync::atomic::Ordering::Relaxed)
+    };
+    let vain: u64 = rig.running.values().map(vain).sum();
+    assert!(
+        vain < 100,
+        "the dead one is tried now and then, not {vain} times"
+    );
     rig.start(old).await;
     rig.settle().await;
     rig.assert_equal().await;
