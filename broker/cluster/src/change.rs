@@ -107,6 +107,7 @@ impl Cluster {
                     Ok((Reply::Changed(changed), _)) => Ok(changed),
                     Ok((Reply::Unavailable(form), _)) => Err(form.into()),
                     Err(Broken::Unsent) => Err(Unavailable::NoQuorum),
+                    Err(Broken::Overloaded) => Err(Unavailable::Overloaded),
                     Ok(_) | Err(Broken::Lost) => Err(Unavailable::OutcomeUnknown),
                 }
             }

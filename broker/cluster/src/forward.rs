@@ -191,6 +191,8 @@ async fn exchange(
     follows: Vec<Bytes>,
     deadline: Instant,
 ) -> Result<(Reply, Bytes), Broken> {
+    let place = peers.forwards.try_acquire();
+    let _place = place.map_err(|_| Broken::Overloaded)?;
     let lanes = peers.member(leader).ok_or(Broken::Unsent)?;
     let mut parts = vec![message::head(request)];
     parts.extend(follows);

@@ -98,6 +98,7 @@ impl Cluster {
         match self.ask(leader, request, Vec::new(), deadline).await {
             Ok((Reply::Unavailable(form), _)) => Err(form.into()),
             Ok(answered) => Ok(answered),
+            Err(Broken::Overloaded) => Err(Unavailable::Overloaded),
             Err(Broken::Unsent | Broken::Lost) => Err(Unavailable::NoQuorum),
         }
     }
@@ -143,6 +144,7 @@ impl Cluster {
             }
             Ok((Reply::Unavailable(form), _)) => Err(form.into()),
             Err(Broken::Unsent) => Err(Unavailable::NoQuorum),
+            Err(Broken::Overloaded) => Err(Unavailable::Overloaded),
             Ok(_) | Err(Broken::Lost) => Err(Unavailable::OutcomeUnknown),
         }
     }

@@ -37,6 +37,8 @@ const READ_BYTES: usize = 64 << 10;
 pub(crate) enum Broken {
     /// It was not sent: it had no effect.
     Unsent,
+    /// It was not sent, because too much is under way already.
+    Overloaded,
     /// It was sent, and nobody can tell what came of it.
     Lost,
 }

@@ -172,7 +172,7 @@ async fn write_all<W: AsyncWrite + Unpin>(
     Ok(())
 }
 
-fn failed(reason: impl ToString) -> (Kind, Vec<Bytes>) {
+fn failed(reason: &impl ToString) -> (Kind, Vec<Bytes>) {
     (Kind::Failed, vec![reason.to_string().into()])
 }
 
@@ -215,7 +215,7 @@ impl Talk {
                 Ok(())
             }
             Kind::SnapshotBegin | Kind::SnapshotChunk | Kind::SnapshotEnd => {
-                let answer = failed("snapshots do not travel in this version");
+                let answer = failed(&"snapshots do not travel in this version");
                 self.spawn(id, async { answer });
                 Ok(())
             }
@@ -256,7 +256,7 @@ impl Talk {
     fn raft_or_fail(&mut self, id: u64, group: u32) -> Option<Raft> {
         let raft = self.raft(group);
         if raft.is_none() {
-            let answer = failed(format!("this node has no group {group}"));
+            let answer = failed(&format!("this node has no group {group}"));
             self.spawn(id, async { answer });
         }
         raft
@@ -273,7 +273,7 @@ impl Talk {
                         let result = response.into_stream_result(previous, last);
                         replied(&AppendReply::from(&result))
                     }
-                    Err(error) => failed(error),
+                    Err(error) => failed(&error),
                 }
             });
         }
@@ -290,7 +290,7 @@ impl Talk {
                 };
                 match answered {
                     Ok(response) => replied(&VoteAnswer::from(&response)),
-                    Err(error) => failed(error),
+                    Err(error) => failed(&error),
                 }
             });
         }
@@ -303,7 +303,7 @@ impl Talk {
             self.spawn(id, async move {
                 match raft.handle_transfer_leader(question.request()).await {
                     Ok(response) => replied(&TransferAnswer::from(&response)),
-                    Err(error) => failed(error),
+                    Err(error) => failed(&error),
                 }
             });
         }

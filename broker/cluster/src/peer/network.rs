@@ -131,7 +131,7 @@ impl Peer {
         count(&self.peers.counters.control, answered.is_ok());
         match answered {
             Ok(frame) => Ok(frame),
-            Err(Broken::Unsent) => Err(self.unreachable()),
+            Err(Broken::Unsent | Broken::Overloaded) => Err(self.unreachable()),
             Err(Broken::Lost) => Err(self.timeout(action, ttl)),
         }
     }

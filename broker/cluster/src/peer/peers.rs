@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -24,6 +24,9 @@ const RETRY_MAX: Duration = Duration::from_millis(500);
 
 /// Wait after a peer has refused: an operator must act first.
 const RETRY_REFUSED: Duration = Duration::from_secs(2);
+
+/// Most requests of clients that this node has forwarded and that are not answered yet, long polls included.
+const FORWARDS_MAX: usize = 16_384;
 
 /// What was sent to peers.
 #[derive(Debug, Default)]
@@ -45,6 +48,8 @@ pub(crate) fn count(counters: &[AtomicU64; 2], answered: bool) {
 pub(crate) struct Peers {
     pub(crate) standing: Arc<Standing>,
     pub(crate) counters: Counters,
+    /// Room for requests that are forwarded.
+    pub(crate) forwards: Semaphore,
     lanes: Mutex<HashMap<u64, Arc<Lanes>>>,
 }
 
@@ -63,6 +68,7 @@ impl Peers {
         Self {
             standing,
             counters: Counters::default(),
+            forwards: Semaphore::new(FORWARDS_MAX),
             lanes: Mutex::default(),
         }
     }

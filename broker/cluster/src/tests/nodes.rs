@@ -13,6 +13,7 @@ use millrace_model::{
 };
 use tempfile::TempDir;
 
+use super::gate::Gate;
 use super::life::{ack, events, queue, receive, send};
 use crate::leadership::Leader;
 use crate::{Cluster, ClusterOptions};
@@ -23,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(40);
 /// Directories and addresses of nodes, which run or not.
 pub(super) struct Rig {
     dirs: BTreeMap<u64, TempDir>,
+    /// Where nodes listen that have a gate before them.
+    behind: BTreeMap<u64, String>,
     pub(super) members: BTreeMap<u64, String>,
     running: BTreeMap<u64, Arc<Cluster>>,
 }
@@ -37,6 +40,7 @@ impl Rig {
     pub(super) fn new(nodes: u64) -> Self {
         let mut rig = Self {
             dirs: BTreeMap::new(),
+            behind: BTreeMap::new(),
             members: BTreeMap::new(),
             running: BTreeMap::new(),
         };
@@ -51,7 +55,8 @@ impl Rig {
         let mut options = ClusterOptions::new(self.dirs[&node].path(), node);
         options.log.segment_bytes = 1 << 20;
         options.members = self.members.clone();
-        options.peer_listen = self.members[&node].parse().unwrap();
+        let listen = self.behind.get(&node).unwrap_or(&self.members[&node]);
+        options.peer_listen = listen.parse().unwrap();
         options
     }
 
@@ -68,6 +73,24 @@ impl Rig {
         }
         rig.settle().await;
         rig
+    }
+
+    /// The same, each node with a gate before it.
+    async fn gated(nodes: u64) -> (Self, BTreeMap<u64, Gate>) {
+        let mut rig = Self::new(nodes);
+        let mut gates = BTreeMap::new();
+        for node in 1..=nodes {
+            let target = rig.members[&node].clone();
+            let gate = Gate::before(target.clone()).await;
+            rig.behind.insert(node, target);
+            rig.members.insert(node, gate.address.to_string());
+            gates.insert(node, gate);
+        }
+        for node in 1..=nodes {
+            rig.start(node).await;
+        }
+        rig.settle().await;
+        (rig, gates)
     }
 
     /// Waits until all that run know the same leader of every group.
@@ -307,6 +330,67 @@ async fn a_minority_refuses_fast_and_reads_nothing() {
         "{:?}",
         start.elapsed()
     );
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_that_hears_nothing_shows_no_old_catalog_and_disturbs_nobody() {
+    let (rig, gates) = Rig::gated(3).await;
+    let meta = rig.running[&1].status().groups[0].clone();
+    let (leader, term) = (meta.leader.unwrap(), meta.term);
+    let deaf = (1..=3).find(|node| *node != leader).unwrap();
+    gates[&deaf].set_open(false);
+    let node = rig.running[&deaf].clone();
+    let orders = queue(&rig.running[&leader], "orders", QueueConfig::default()).await;
+    assert!(
+        node.topology().queues.is_empty(),
+        "it did not hear of the queue"
+    );
+    // Longer than an election: it asks the others for votes in vain, and its term does not grow.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let stale = tokio::time::timeout(Duration::from_secs(1), node.fresh()).await;
+    assert!(!matches!(stale, Ok(Ok(()))), "{stale:?}");
+    assert_eq!(rig.running[&leader].status().groups[0].term, term);
+    gates[&deaf].set_open(true);
+    let start = Instant::now();
+    while node.fresh().await.is_err() {
+        assert!(start.elapsed() < PATIENCE, "it hears again");
+    }
+    assert_eq!(node.topology().queues.values().next().unwrap().id, orders);
+    rig.settle().await;
+    assert_eq!(rig.running[&leader].status().groups[0].term, term);
+    rig.assert_equal().await;
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_hears_the_others_and_nothing_is_acknowledged_until_they_do() {
+    let (rig, gates) = Rig::gated(3).await;
+    let orders = queue(&rig.follower(), "orders", QueueConfig::default()).await;
+    send_at_last(&rig.follower(), orders, "before").await;
+    gates.values().for_each(|gate| gate.set_open(false));
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    for node in rig.running.values() {
+        let command = Command::Send(Send {
+            queue: orders,
+            deduplication: None,
+            delay_ms: None,
+        });
+        let payloads = vec![Bytes::from_static(b"cut off")];
+        let sent = node.commit(GroupId::DATA, Proposal { command, payloads });
+        let refused = tokio::time::timeout(Duration::from_secs(3), sent).await;
+        assert!(
+            matches!(refused, Ok(Err(Unavailable::NoQuorum))),
+            "{refused:?}"
+        );
+    }
+    gates.values().for_each(|gate| gate.set_open(true));
+    let healed = Instant::now();
+    send_at_last(&rig.running[&1], orders, "after").await;
+    println!("healed: {:?}", healed.elapsed());
+    let got = receive(&rig.running[&2], orders, 10, Duration::from_secs(5)).await;
+    assert_eq!(events(&got), [&b"before"[..], b"after"]);
+    rig.assert_equal().await;
     rig.stop().await;
 }
 
