@@ -11,7 +11,7 @@ use millrace_store::log::{GroupLog, Log};
 use millrace_store::tables::GroupTables;
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::{LinearizableReadError, RaftError};
-use openraft::{Config, ReadPolicy, ServerState, SnapshotPolicy};
+use openraft::{Config, LinearizerOption, ServerState, SnapshotPolicy};
 use tokio::time::Instant;
 
 use crate::apply::{ApplyLane, View};
@@ -23,6 +23,9 @@ use crate::peer::network::Network;
 use crate::peer::peers::Peers;
 use crate::state_machine::StateMachine;
 use crate::types::{Member, Raft};
+
+/// How long a read waits for a majority to answer a heartbeat when the lease has run out.
+const HEARTBEAT_MAX: Duration = Duration::from_millis(250);
 
 /// One Raft group of this node: its agreement, its batcher, its apply lane.
 pub(crate) struct Group {
@@ -122,7 +125,9 @@ impl Group {
     /// [`Unavailable::NoQuorum`] when it does not lead, or cannot be sure of it before `deadline`.
     pub(crate) async fn linear(&self, deadline: Instant) -> Result<u64, Unavailable> {
         let sure = async {
-            let sure = self.raft.ensure_linearizable(ReadPolicy::LeaseRead).await;
+            // The lease, as it is; when it has run out a heartbeat is sent at once, and not waited for longer than this.
+            let lease = LinearizerOption::new(None, true).with_wait_timeout(HEARTBEAT_MAX);
+            let sure = self.raft.ensure_linearizable(lease).await;
             sure.map(|position| position.index())
                 .map_err(|error| match error {
                     RaftError::APIError(LinearizableReadError::ForwardToLeader(_))

@@ -137,6 +137,10 @@ pub(crate) async fn follow(group: Arc<Group>, peers: Arc<Peers>, waiters: Arc<Wa
             if now == Leader::Here {
                 members::take_over(&group);
             }
+            if matches!(now, Leader::Here | Leader::Alone) {
+                let standing = &peers.standing;
+                members::correct_address(&group, standing.list.get(&standing.node));
+            }
         }
         if metrics.changed().await.is_err() {
             return;

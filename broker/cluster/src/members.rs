@@ -120,6 +120,36 @@ pub(crate) fn take_over(group: &Arc<Group>) {
     }
 }
 
+/// Tells the others where this node is reached, when its own list says something else than they know: it was alone
+/// before, or has moved.
+pub(crate) fn correct_address(group: &Arc<Group>, address: Option<&String>) {
+    if let Some(address) = address {
+        tokio::spawn(correct(Arc::clone(group), address.clone()));
+    }
+}
+
+async fn correct(group: Arc<Group>, address: String) {
+    let node = group_node(&group);
+    while group.leadership.is_here() {
+        if let Ok((members, _)) = settled(&group) {
+            let Some(known) = members.get(&node).filter(|known| known.address != address) else {
+                return;
+            };
+            let incarnation = known.incarnation;
+            let address = address.clone();
+            let corrected = Member {
+                address,
+                incarnation,
+            };
+            let nodes = ChangeMembers::SetNodes(BTreeMap::from([(node, corrected)]));
+            if let Err(error) = propose(&group, nodes, true).await {
+                tracing::warn!(group = %group.id, %error, "the address of this node is not corrected");
+            }
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
 /// Does the second step of a change of voters whose leader was lost after the first.
 async fn finish(group: Arc<Group>) {
     while group.leadership.is_here() {

@@ -4,5 +4,6 @@
 mod gate;
 mod life;
 mod nodes;
+mod rig;
 mod strangers;
 mod suite;

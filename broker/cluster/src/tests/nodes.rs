@@ -1,6 +1,5 @@
-//! Several nodes in one process, over real sockets, logs and tables.
+//! What several nodes do together: form, forward, fail over, hand over, change their members.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,192 +7,14 @@ use bytes::Bytes;
 use millrace_model::command::{Receive, Send};
 use millrace_model::ledger::{ChangeError, MemberChange};
 use millrace_model::{
-    Answer, Command, GroupId, Ledger as _, Outcome, Proposal, Query, QueueConfig, QueueId,
-    Unavailable,
+    Answer, Command, GroupId, Ledger as _, Proposal, Query, QueueConfig, QueueId, Unavailable,
 };
 use tempfile::TempDir;
 
-use super::gate::Gate;
 use super::life::{ack, events, queue, receive, send};
+use super::rig::{PATIENCE, Rig, free_address, send_at_last};
 use crate::leadership::Leader;
 use crate::{Cluster, ClusterOptions};
-
-/// Longest that anything here may take: machines that build beside are slow.
-const PATIENCE: Duration = Duration::from_secs(40);
-
-/// Directories and addresses of nodes, which run or not.
-pub(super) struct Rig {
-    dirs: BTreeMap<u64, TempDir>,
-    /// Where nodes listen that have a gate before them.
-    behind: BTreeMap<u64, String>,
-    pub(super) members: BTreeMap<u64, String>,
-    running: BTreeMap<u64, Arc<Cluster>>,
-}
-
-/// An address that nobody listens on, and that nobody is given again soon.
-fn free_address() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
-}
-
-impl Rig {
-    pub(super) fn new(nodes: u64) -> Self {
-        let mut rig = Self {
-            dirs: BTreeMap::new(),
-            behind: BTreeMap::new(),
-            members: BTreeMap::new(),
-            running: BTreeMap::new(),
-        };
-        for node in 1..=nodes {
-            rig.dirs.insert(node, TempDir::new().unwrap());
-            rig.members.insert(node, free_address());
-        }
-        rig
-    }
-
-    pub(super) fn options(&self, node: u64) -> ClusterOptions {
-        let mut options = ClusterOptions::new(self.dirs[&node].path(), node);
-        options.log.segment_bytes = 1 << 20;
-        options.members = self.members.clone();
-        let listen = self.behind.get(&node).unwrap_or(&self.members[&node]);
-        options.peer_listen = listen.parse().unwrap();
-        options
-    }
-
-    pub(super) async fn start(&mut self, node: u64) -> Arc<Cluster> {
-        let cluster = Arc::new(Cluster::start(self.options(node)).await.unwrap());
-        self.running.insert(node, Arc::clone(&cluster));
-        cluster
-    }
-
-    async fn formed(nodes: u64) -> Self {
-        let mut rig = Self::new(nodes);
-        for node in 1..=nodes {
-            rig.start(node).await;
-        }
-        rig.settle().await;
-        rig
-    }
-
-    /// The same, each node with a gate before it.
-    async fn gated(nodes: u64) -> (Self, BTreeMap<u64, Gate>) {
-        let mut rig = Self::new(nodes);
-        let mut gates = BTreeMap::new();
-        for node in 1..=nodes {
-            let target = rig.members[&node].clone();
-            let gate = Gate::before(target.clone()).await;
-            rig.behind.insert(node, target);
-            rig.members.insert(node, gate.address.to_string());
-            gates.insert(node, gate);
-        }
-        for node in 1..=nodes {
-            rig.start(node).await;
-        }
-        rig.settle().await;
-        (rig, gates)
-    }
-
-    /// Waits until all that run know the same leader of every group.
-    async fn settle(&self) {
-        self.wait("a leader of every group", || {
-            let groups = |node: &Arc<Cluster>| {
-                let groups = node.status().groups.into_iter();
-                groups.map(|group| group.leader).collect::<Vec<_>>()
-            };
-            let all: Vec<_> = self.running.values().map(groups).collect();
-            let runs = |leader: &Option<u64>| {
-                leader.is_some_and(|leader| self.running.contains_key(&leader))
-            };
-            all.iter().all(|one| *one == all[0] && one.iter().all(runs))
-        })
-        .await;
-    }
-
-    async fn wait(&self, what: &str, holds: impl Fn() -> bool) {
-        let start = Instant::now();
-        while !holds() {
-            let states: Vec<_> = self.running.values().map(|node| node.status()).collect();
-            assert!(start.elapsed() < PATIENCE, "no {what}: {states:#?}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    /// The leader of the data group.
-    fn leader(&self) -> u64 {
-        let any = self.running.values().next().unwrap();
-        any.status().groups[1].leader.unwrap()
-    }
-
-    fn follower(&self) -> Arc<Cluster> {
-        let leader = self.leader();
-        let other = self.running.iter().find(|(node, _)| **node != leader);
-        Arc::clone(other.unwrap().1)
-    }
-
-    /// Drops a node as a crash would: nothing is handed over.
-    async fn kill(&mut self, node: u64) {
-        let cluster = self.running.remove(&node).unwrap();
-        cluster.stop().await.unwrap();
-        let left = Arc::downgrade(&cluster.node);
-        drop(cluster);
-        self.wait("end of the node", || left.strong_count() == 0)
-            .await;
-    }
-
-    /// The digests of all groups on all nodes, once all have applied the same.
-    async fn assert_equal(&self) {
-        let start = Instant::now();
-        loop {
-            let mut digests = Vec::new();
-            for node in self.running.values() {
-                let mut own = Vec::new();
-                for group in [GroupId::META, GroupId::DATA] {
-                    match node.query(group, Query::Audit).await.unwrap() {
-                        Answer::Audit(audit) => {
-                            assert_eq!(audit.violations, Vec::<String>::new());
-                            own.push(audit.digest);
-                        }
-                        other => panic!("{other:?}"),
-                    }
-                }
-                digests.push(own);
-            }
-            if digests.iter().all(|own| *own == digests[0]) {
-                return;
-            }
-            assert!(start.elapsed() < PATIENCE, "the tables differ: {digests:?}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
-    async fn stop(self) {
-        for node in self.running.values() {
-            node.stop().await.unwrap();
-        }
-    }
-}
-
-/// Sends, again while nothing was done.
-async fn send_at_last(node: &Cluster, queue: QueueId, text: &str) -> Duration {
-    let start = Instant::now();
-    loop {
-        let command = Command::Send(Send {
-            queue,
-            deduplication: None,
-            delay_ms: None,
-        });
-        let payloads = vec![Bytes::from(text.to_owned())];
-        let sent = node.commit(GroupId::DATA, Proposal { command, payloads });
-        match sent.await {
-            Ok(Outcome::Accepted(_)) => return start.elapsed(),
-            Ok(other) => panic!("{other:?}"),
-            Err(unavailable) => {
-                assert!(start.elapsed() < PATIENCE, "{unavailable}");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        }
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_nodes_form_a_cluster_in_any_order_and_any_of_them_serves() {
@@ -503,6 +324,55 @@ async fn a_node_is_added_catches_up_votes_and_is_removed() {
     let gone = rig.running[&4].change_members(change).await;
     assert!(matches!(gone, Err(ChangeError::NotFound(_))), "{gone:?}");
     send_at_last(&rig.follower(), orders, "without the first leader").await;
+    rig.assert_equal().await;
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_was_alone_is_given_a_list_and_joined_by_another() {
+    let mut rig = Rig::new(2);
+    let second = rig.members.remove(&2).unwrap();
+    let mut options = rig.options(1);
+    options.members.clear();
+    let alone = Cluster::start(options).await.unwrap();
+    let orders = queue(&alone, "orders", QueueConfig::default()).await;
+    send(&alone, orders, vec!["alone".into()]).await;
+    alone.stop().await.unwrap();
+    drop(alone);
+    let first = rig.start(1).await;
+    rig.members.insert(2, second.clone());
+    let joined = rig.start(2).await;
+    let add = MemberChange::Add {
+        node: 2,
+        address: second,
+    };
+    first.change_members(add).await.unwrap();
+    rig.wait("votes for the second", || {
+        let groups = first.status().groups.into_iter();
+        groups
+            .flat_map(|group| group.members)
+            .all(|member| member.state != "learner" && member.match_index.is_some())
+            && first.node.meta.leader() != Leader::Alone
+    })
+    .await;
+    rig.settle().await;
+    // Through the second, which has to know where the first is.
+    let got = receive(&joined, orders, 10, Duration::from_secs(5)).await;
+    assert_eq!(events(&got), [b"alone"]);
+    rig.assert_equal().await;
+    drop(first);
+    drop(joined);
+    for node in 1..=2 {
+        rig.kill(node).await;
+    }
+    // Without a list the members are those that were agreed on.
+    for node in 1..=2 {
+        let mut options = rig.options(node);
+        options.members.clear();
+        let cluster = Arc::new(Cluster::start(options).await.unwrap());
+        rig.running.insert(node, cluster);
+    }
+    rig.settle().await;
     rig.assert_equal().await;
     rig.stop().await;
 }

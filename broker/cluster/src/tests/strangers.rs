@@ -6,7 +6,7 @@ use millrace_model::Ledger as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::nodes::Rig;
+use super::rig::Rig;
 use crate::Cluster;
 use crate::peer::frame::{FRAME_BYTES_MAX, Kind};
 
