@@ -5,18 +5,20 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use millrace_machine::Machine;
 use millrace_model::{Fault, GroupId, Outcome, Revision, Timestamp, Topology};
 use millrace_store::log::GroupLog;
-use millrace_store::tables::GroupTables;
+use millrace_store::spill::Payloads;
+use millrace_store::tables::{GroupTables, Staging, TableHandle};
 use openraft::EntryPayload;
 use openraft::storage::EntryResponder;
 use tokio::sync::watch;
 
 use crate::codec;
-use crate::snapshot::{Snapshot, SnapshotMeta, TableRows};
+use crate::snapshot::{self, SnapshotMeta};
 use crate::types::{Body, Membership, Outcomes, Position, StoredMembership, TypeConfig};
 use crate::waiters::WaitersByQueue;
 
@@ -40,6 +42,25 @@ pub(crate) struct View {
     pub(crate) applied: AtomicU64,
     /// Bytes of bodies applied since the start.
     pub(crate) applied_bytes: watch::Sender<u64>,
+    /// Snapshots built here.
+    pub(crate) built: Timed,
+    /// Snapshots of other nodes installed here.
+    pub(crate) installed: Timed,
+}
+
+/// How often something was done, and how long it took in all.
+#[derive(Debug, Default)]
+pub(crate) struct Timed {
+    pub(crate) count: AtomicU64,
+    pub(crate) nanos: AtomicU64,
+}
+
+impl Timed {
+    fn add(&self, began: Instant) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.nanos.fetch_add(nanos, Ordering::Relaxed);
+    }
 }
 
 impl View {
@@ -51,6 +72,8 @@ impl View {
             due: watch::Sender::new(Timestamp::MAX),
             applied: AtomicU64::new(0),
             applied_bytes: watch::Sender::new(0),
+            built: Timed::default(),
+            installed: Timed::default(),
         }
     }
 }
@@ -62,7 +85,11 @@ impl View {
 /// third of the latency of a lone publish. What waits for the disk (a flush, a snapshot) goes through
 /// [`ApplyLane::call_blocking`].
 #[derive(Clone)]
-pub(crate) struct ApplyLane(Arc<Mutex<Option<Applier>>>);
+pub(crate) struct ApplyLane {
+    applier: Arc<Mutex<Option<Applier>>>,
+    tables: TableHandle,
+    log: GroupLog,
+}
 
 impl ApplyLane {
     /// Opens the machine on `tables`.
@@ -75,8 +102,28 @@ impl ApplyLane {
         log: GroupLog,
         view: Arc<View>,
     ) -> Result<Self, Fault> {
-        let applier = Applier::open(group, tables, log, view)?;
-        Ok(Self(Arc::new(Mutex::new(Some(applier)))))
+        let handle = tables.handle();
+        let applier = Applier::open(group, tables, log.clone(), view)?;
+        Ok(Self {
+            applier: Arc::new(Mutex::new(Some(applier))),
+            tables: handle,
+            log,
+        })
+    }
+
+    /// The way to the group's tables that needs no turn in the lane.
+    pub(crate) fn tables(&self) -> &TableHandle {
+        &self.tables
+    }
+
+    /// The group's log.
+    pub(crate) fn log(&self) -> &GroupLog {
+        &self.log
+    }
+
+    /// The group's payloads, in the log or moved out of it.
+    pub(crate) fn payloads(&self) -> Payloads {
+        Payloads::new(self.log.clone(), self.tables.clone())
     }
 
     /// Applies entries in order.
@@ -109,7 +156,7 @@ impl ApplyLane {
 
     fn lock(&self) -> MutexGuard<'_, Option<Applier>> {
         // A panic while applying is a bug: what it left behind must never be applied to again.
-        self.0.lock().expect("applying has panicked before")
+        self.applier.lock().expect("applying has panicked before")
     }
 }
 
@@ -138,14 +185,8 @@ impl Applier {
         log: GroupLog,
         view: Arc<View>,
     ) -> Result<Self, Fault> {
-        let applied = applied(&tables)?;
-        let membership = tables
-            .system(MEMBERSHIP)?
-            .map(|row| codec::decode_membership(&row))
-            .transpose()
-            .map_err(damaged)?;
+        let (applied, membership) = standing(|name| tables.system(name))?;
         let machine = Machine::open(group, tables)?;
-        let membership = membership.unwrap_or_default();
         let applier = Self {
             machine,
             group,
@@ -170,50 +211,49 @@ impl Applier {
         self.machine.tables_mut().flush()
     }
 
-    /// All rows as they are now. The tables are durable up to the snapshot's position when this returns, so the log may
-    /// be purged up to there.
-    pub(crate) fn snapshot(&mut self) -> Result<Snapshot, Fault> {
-        self.machine.tables_mut().flush()?;
-        let rows = TableRows::new(self.machine.tables_mut().snapshot()?);
-        let meta = SnapshotMeta {
-            last_log_id: self.applied,
-            last_membership: self.membership.clone(),
-        };
-        self.snapshot = Some(meta.clone());
-        Ok(Snapshot {
-            meta,
-            snapshot: rows,
-        })
+    /// A snapshot was built of this group, in the time since `began`.
+    pub(crate) fn note_snapshot(&mut self, meta: SnapshotMeta, began: Instant) {
+        self.view.built.add(began);
+        self.snapshot = Some(meta);
     }
 
-    /// The snapshot built or installed last, by its position; its rows are those of now, which is later.
-    pub(crate) fn last_snapshot(&mut self) -> Result<Option<Snapshot>, Fault> {
-        if self.snapshot.is_none() {
-            return Ok(None);
-        }
-        self.snapshot().map(Some)
+    /// Whether a snapshot was built or installed in this life of the node.
+    pub(crate) fn has_snapshot(&self) -> bool {
+        self.snapshot.is_some()
     }
 
-    /// Replaces all state by the rows of a snapshot.
-    pub(crate) fn install(&mut self, meta: &SnapshotMeta, rows: &TableRows) -> Result<(), Fault> {
-        if rows.holds_state()? {
-            let reason = "payloads do not travel with a snapshot in this version";
+    /// Replaces all state by what was received. Quick: the rows are in place already.
+    ///
+    /// # Errors
+    /// It is not what `meta` says, and nothing was changed; or the disk refused, and nothing is applied any more.
+    pub(crate) fn install(&mut self, meta: &SnapshotMeta, staging: Staging) -> Result<(), Fault> {
+        let began = Instant::now();
+        let inside = snapshot::meta(|name| staging.system(name))?;
+        if inside.last_log_id != meta.last_log_id {
+            let reason = format!(
+                "it stands at {:?}, not at {:?}",
+                inside.last_log_id, meta.last_log_id
+            );
             return Err(Fault::new("install a snapshot", reason));
         }
-        let applied = meta
-            .last_log_id
-            .as_ref()
-            .map_or(0, |position| position.index);
-        self.machine
-            .tables_mut()
-            .restore(applied, rows.iter(), &[])?;
+        let installed = self.take_over(inside, staging);
+        if let Err(fault) = &installed {
+            self.fault.get_or_insert_with(|| fault.clone());
+        }
+        self.view.installed.add(began);
+        installed
+    }
+
+    fn take_over(&mut self, meta: SnapshotMeta, staging: Staging) -> Result<(), Fault> {
+        let before = self.machine.queues_ready();
+        self.machine.tables_mut().install(staging)?;
         self.machine.reload()?;
         self.applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
-        let row = codec::encode_membership(&self.membership);
-        self.machine.tables_mut().set_system(MEMBERSHIP, row);
-        self.snapshot = Some(meta.clone());
-        self.write_position()?;
+        self.snapshot = Some(meta);
+        for (queue, _) in before {
+            self.view.waiters.update(queue, self.machine.ready(queue));
+        }
         self.publish_all();
         Ok(())
     }
@@ -324,11 +364,18 @@ impl Applier {
 
 /// The position that tables stand at.
 pub(crate) fn applied(tables: &GroupTables) -> Result<Option<Position>, Fault> {
-    tables
-        .system(APPLIED)?
-        .map(|row| codec::decode_position(&row))
-        .transpose()
-        .map_err(damaged)
+    standing(|name| tables.system(name)).map(|(applied, _)| applied)
+}
+
+/// Position and membership in the system rows of tables.
+pub(crate) fn standing(
+    system: impl Fn(&str) -> Result<Option<Vec<u8>>, Fault>,
+) -> Result<(Option<Position>, StoredMembership), Fault> {
+    let applied = system(APPLIED)?.map(|row| codec::decode_position(&row));
+    let membership = system(MEMBERSHIP)?.map(|row| codec::decode_membership(&row));
+    let applied = applied.transpose().map_err(damaged)?;
+    let membership = membership.transpose().map_err(damaged)?;
+    Ok((applied, membership.unwrap_or_default()))
 }
 
 /// Sets a watched value; those who watch are woken only by a change.

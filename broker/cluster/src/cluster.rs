@@ -24,7 +24,7 @@ use crate::options::ClusterOptions;
 use crate::peer::door;
 use crate::peer::peers::Peers;
 use crate::peer::standing::Standing;
-use crate::{catalog, formation, leadership, metrics, purge, ticker};
+use crate::{catalog, formation, leadership, metrics, purge, spill, ticker};
 
 /// How long a leader that stops takes to hand over each group.
 const HAND_OVER_MAX: Duration = Duration::from_secs(2);
@@ -108,6 +108,8 @@ impl Cluster {
             tasks.spawn(ticker::run(Arc::clone(group)));
             tasks.spawn(purge::run(Arc::clone(group), node.options.snapshot_bytes));
         }
+        let spiller = Arc::clone(&node.spiller);
+        tasks.spawn(spill::run(spiller, node.options.spill.pause));
         for data in &node.data {
             tasks.spawn(catalog::follow(Arc::clone(&node.meta), Arc::clone(data)));
         }
@@ -234,6 +236,7 @@ impl Cluster {
             group.applier.stop();
         }
         self.node.peers.close();
+        spill::settled(&self.node.spiller).await;
         self.node
             .log
             .close()

@@ -8,6 +8,7 @@ use std::time::Duration;
 use millrace_model::ledger::{GroupStatus, MemberStatus};
 use millrace_model::{Answer, Fault, GroupId, Outcome, Proposal, Query, Unavailable};
 use millrace_store::log::{GroupLog, Log};
+use millrace_store::spill::Payloads;
 use millrace_store::tables::GroupTables;
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::{LinearizableReadError, RaftError};
@@ -35,6 +36,8 @@ pub(crate) struct Group {
     pub(crate) view: Arc<View>,
     /// Its log.
     pub(crate) log: GroupLog,
+    /// What its rows refer to.
+    pub(crate) payloads: Payloads,
     /// Its agreement.
     pub(crate) raft: Raft,
     /// The way to its apply lane.
@@ -72,6 +75,7 @@ impl Group {
             id,
             view,
             log,
+            payloads: applier.payloads(),
             applier,
             leadership: Leadership::of(&raft),
             raft,
@@ -246,6 +250,7 @@ fn state(state: ServerState) -> &'static str {
 /// is loss: payloads live in the log. So is a segment that is gone although rows refer to it.
 pub(crate) fn check_whole(tables: &GroupTables, node_log: &Log) -> Result<(), Fault> {
     let log = node_log.group(tables.id());
+    finish_install(tables, &log)?;
     let (first, last) = (
         log.purged().map_or(0, |id| id.index),
         log.last().map_or(0, |id| id.index),
@@ -274,6 +279,21 @@ pub(crate) fn check_whole(tables: &GroupTables, node_log: &Log) -> Result<(), Fa
     }
 }
 
+/// A crash between the installation of a snapshot and the purge that follows it leaves a log that ends before the
+/// tables, or holds entries that the snapshot replaced: purges it.
+fn finish_install(tables: &GroupTables, log: &GroupLog) -> Result<(), Fault> {
+    let floor = tables.handle().floor();
+    let purged = log.purged().map_or(0, |id| id.index);
+    if floor == 0 || floor != tables.applied() || purged >= floor {
+        return Ok(());
+    }
+    let Some(position) = crate::apply::applied(tables)? else {
+        return Ok(());
+    };
+    log.purge(crate::codec::to_log(&position))
+        .map_err(|error| Fault::new("purge the log up to a snapshot", error))
+}
+
 fn lost(group: GroupId, reason: &str) -> Fault {
     let reason =
         format!("{reason}: something is lost; restore this node from a backup or from its peers");
@@ -293,7 +313,8 @@ fn config(id: GroupId) -> Config {
         enable_pre_vote: Some(true),
         max_payload_entries: 64,
         snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: 0,
+        // Nothing by itself: `purge` counts bytes.
+        max_in_snapshot_log_to_keep: u64::MAX,
         ..Config::default()
     }
 }

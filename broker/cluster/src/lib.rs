@@ -28,6 +28,7 @@ mod peer;
 mod purge;
 mod request;
 mod snapshot;
+mod spill;
 mod state_machine;
 mod ticker;
 mod types;

@@ -1,7 +1,7 @@
 //! What the node counts, as Prometheus text.
 
 use std::fmt::{Display, Write as _};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::cluster::Cluster;
 use crate::group::Group;
@@ -14,6 +14,7 @@ pub(crate) fn text(cluster: &Cluster) -> String {
     let mut text = String::with_capacity(4096);
     log(&mut text, cluster);
     tables(&mut text, cluster);
+    payloads(&mut text, cluster);
     groups(&mut text, cluster);
     peers(&mut text, cluster);
     text
@@ -67,11 +68,29 @@ fn tables(text: &mut String, cluster: &Cluster) {
     rows.into_iter().for_each(|(family, value)| metric(text, family, value));
 }
 
+#[rustfmt::skip]
+fn payloads(text: &mut String, cluster: &Cluster) {
+    let segments = cluster.node.log.segments();
+    let bytes: u64 = segments.iter().map(|segment| segment.bytes).sum();
+    let payloads = cluster.node.payloads_used();
+    let moved = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let rows: [(Family, &dyn Display); 7] = [
+        (("gauge", "millrace_log_bytes", "Bytes of records in segments in use."), &bytes),
+        (("gauge", "millrace_log_referred_bytes", "Lengths of payloads in the log, once for each reference."), &payloads.referred_bytes),
+        (("gauge", "millrace_spilled_payloads", "Payloads that were moved out of the log and live."), &payloads.outside.payloads),
+        (("gauge", "millrace_spilled_bytes", "Their bytes."), &payloads.outside.bytes),
+        (("counter", "millrace_spill_segments", "Segments of the log that were emptied."), &moved(&cluster.node.moved.segments)),
+        (("counter", "millrace_spill_payloads", "Payloads that were moved out of the log."), &moved(&cluster.node.moved.payloads)),
+        (("counter", "millrace_spill_bytes", "Their bytes."), &moved(&cluster.node.moved.bytes)),
+    ];
+    rows.into_iter().for_each(|(family, value)| metric(text, family, value));
+}
+
 /// One metric of each group.
 type GroupFamily = (Family, fn(&Group) -> u64);
 
 #[rustfmt::skip]
-const GROUP_FAMILIES: [GroupFamily; 5] = [
+const GROUP_FAMILIES: [GroupFamily; 9] = [
     (("gauge", "millrace_group_applied_index", "Index of the last applied entry."),
      |group| group.view.applied.load(Ordering::Acquire)),
     (("gauge", "millrace_group_is_leader", "1 on the node that leads the group."),
@@ -82,6 +101,14 @@ const GROUP_FAMILIES: [GroupFamily; 5] = [
      |group| group.batcher.load().batches.load(Ordering::Relaxed)),
     (("counter", "millrace_group_commands", "Commands proposed."),
      |group| group.batcher.load().proposed.load(Ordering::Relaxed)),
+    (("counter", "millrace_group_snapshots_built", "Snapshots built."),
+     |group| group.view.built.count.load(Ordering::Relaxed)),
+    (("counter", "millrace_group_snapshot_build_nanoseconds", "Time spent in that."),
+     |group| group.view.built.nanos.load(Ordering::Relaxed)),
+    (("counter", "millrace_group_snapshots_installed", "Snapshots of other nodes installed."),
+     |group| group.view.installed.count.load(Ordering::Relaxed)),
+    (("counter", "millrace_group_snapshot_install_nanoseconds", "Time spent in that."),
+     |group| group.view.installed.nanos.load(Ordering::Relaxed)),
 ];
 
 fn groups(text: &mut String, cluster: &Cluster) {

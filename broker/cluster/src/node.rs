@@ -13,16 +13,17 @@ use millrace_model::{
     Topology, Unavailable,
 };
 use millrace_store::log::Log;
-use millrace_store::tables::{TableOptions, TableStore};
+use millrace_store::spill::{Moved, Spiller};
+use millrace_store::tables::{Outside, TableOptions, TableStore};
 use tokio::time::Instant;
 
 use crate::apply::View;
-use crate::catalog;
 use crate::group::Group;
 use crate::leadership::Leader;
 use crate::options::ClusterOptions;
 use crate::peer::peers::Peers;
 use crate::waiters::WaitersByQueue;
+use crate::{catalog, spill};
 
 /// The log, the tables and the groups of this node.
 pub(crate) struct Node {
@@ -34,6 +35,18 @@ pub(crate) struct Node {
     pub(crate) topology: Arc<ArcSwap<Topology>>,
     pub(crate) waiters: Arc<WaitersByQueue>,
     pub(crate) peers: Arc<Peers>,
+    /// What was moved out of the log.
+    pub(crate) moved: Arc<Moved>,
+    pub(crate) spiller: spill::Shared,
+}
+
+/// What rows refer to, of all groups.
+#[derive(Debug, Default)]
+pub(crate) struct PayloadUse {
+    /// In the log: the lengths of payloads, once for each reference.
+    pub(crate) referred_bytes: u64,
+    /// Outside of it.
+    pub(crate) outside: Outside,
 }
 
 impl Node {
@@ -56,6 +69,9 @@ impl Node {
             let group = Group::start(tables.group(id)?, &log, view, peers, &options).await?;
             groups.push(Arc::new(group));
         }
+        let handles = groups.iter().map(|group| group.applier.tables().clone());
+        let (handles, reference) = (handles.collect(), millrace_machine::reference as _);
+        let spiller = Spiller::new(Arc::clone(&log), handles, reference, options.spill);
         let (meta, data) = (Arc::clone(&groups[0]), groups.split_off(1));
         Ok(Self {
             options,
@@ -66,6 +82,8 @@ impl Node {
             topology,
             waiters,
             peers,
+            moved: spiller.moved(),
+            spiller: Arc::new(std::sync::Mutex::new(spiller)),
         })
     }
 
@@ -77,6 +95,19 @@ impl Node {
     pub(crate) fn group(&self, id: GroupId) -> Result<&Arc<Group>, Unavailable> {
         let found = self.groups().find(|group| group.id == id);
         found.ok_or_else(|| Unavailable::NotReady(format!("this node has no group {id}")))
+    }
+
+    /// What the groups' rows refer to.
+    pub(crate) fn payloads_used(&self) -> PayloadUse {
+        let mut sum = PayloadUse::default();
+        for group in self.groups() {
+            let tables = group.applier.tables();
+            let outside = tables.outside();
+            sum.outside.payloads += outside.payloads;
+            sum.outside.bytes += outside.bytes;
+            sum.referred_bytes += tables.referred_bytes();
+        }
+        sum
     }
 
     /// Whether the disk has room for what makes room only: receives, acks, changes of leases.
@@ -198,8 +229,7 @@ impl Node {
     }
 
     fn read(&self, group: GroupId, places: &[PayloadRef]) -> Result<Vec<Bytes>, Unavailable> {
-        let payloads = self.group(group)?.log.payloads(places);
-        payloads.map_err(|error| Fault::new("read stored events", error).into())
+        Ok(self.group(group)?.payloads.read(places)?)
     }
 
     /// When whatever begins now must have ended.

@@ -5,7 +5,9 @@ use std::ops::Bound;
 use millrace_machine::{Machine, MemoryTables};
 use millrace_model::digest::Digest;
 use millrace_model::{Fault, GroupId};
-use millrace_store::log::GroupLog;
+use millrace_store::log::{GroupLog, Log};
+use millrace_store::spill;
+use millrace_store::tables::TableHandle;
 use openraft::EntryPayload;
 
 use crate::codec;
@@ -25,6 +27,10 @@ pub struct GroupReport {
     pub last: u64,
     /// Rows of its tables, brought up to `last`.
     pub rows: u64,
+    /// Payloads that were moved out of the log, as of the tables on disk.
+    pub payloads_outside: u64,
+    /// Their bytes.
+    pub bytes_outside: u64,
     /// Digest of its tables, brought up to `last`.
     pub digest: Digest,
     /// Digest of empty tables to which the whole log was applied; none when the log no longer begins at its start.
@@ -46,22 +52,33 @@ pub fn check(options: &ClusterOptions) -> Result<Vec<GroupReport>, Fault> {
             let entries = log.group(group);
             let tables = tables.group(group)?;
             crate::group::check_whole(&tables, &log)?;
+            let handle = tables.handle();
+            let mut violations = audit_payloads(&log, &handle)?;
+            let outside = handle.outside();
             let applied = crate::apply::applied(&tables)?.map(|position| position.index);
             let mut machine = Machine::open(group, tables)?;
             let last = replay(&mut machine, &entries, applied)?;
             let (digest, rows) = machine.digest()?;
-            let violations = machine.audit()?;
+            violations.extend(machine.audit()?);
             let replay = replay_all(group, &entries)?;
             Ok(GroupReport {
                 group,
                 last,
                 rows,
+                payloads_outside: outside.payloads,
+                bytes_outside: outside.bytes,
                 digest,
                 replay,
                 violations,
             })
         })
         .collect()
+}
+
+/// What does not hold of payloads and references, as of the tables on disk.
+fn audit_payloads(log: &Log, tables: &TableHandle) -> Result<Vec<String>, Fault> {
+    let snapshot = tables.snapshot(false)?;
+    spill::audit(&snapshot, log, millrace_machine::reference)
 }
 
 fn replay_all(group: GroupId, entries: &GroupLog) -> Result<Option<Digest>, Fault> {

@@ -19,10 +19,13 @@ pub struct ClusterOptions {
     pub peer_listen: SocketAddr,
     /// How many data groups a new node has. DESIGN: one for two cores.
     pub data_groups: u32,
-    /// Bytes of log bodies after which the tables are made durable and the log is purged up to there.
+    /// Bytes of log bodies after which the tables are made durable and the log is purged up to there, 128 MiB: as much
+    /// of a log lies on the disk beside what lives.
     pub snapshot_bytes: u64,
     /// How long a commit may take before its outcome is called unknown.
     pub commit_timeout: Duration,
+    /// When payloads are moved out of the log.
+    pub spill: millrace_store::spill::SpillOptions,
     /// What can be set about the log.
     pub log: millrace_store::log::LogOptions,
 }
@@ -36,8 +39,9 @@ impl ClusterOptions {
             members: BTreeMap::new(),
             peer_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7441)),
             data_groups: 1,
-            snapshot_bytes: 256 << 20,
+            snapshot_bytes: 128 << 20,
             commit_timeout: Duration::from_secs(10),
+            spill: millrace_store::spill::SpillOptions::default(),
             log: millrace_store::log::LogOptions::default(),
         }
     }

@@ -3,10 +3,11 @@
 use std::io;
 
 use futures::{Stream, StreamExt as _};
+use millrace_model::Fault;
 use openraft::storage::{EntryResponder, RaftStateMachine};
 
-use crate::apply::{Applier, ApplyLane};
-use crate::snapshot::{Builder, Snapshot, SnapshotMeta, TableRows};
+use crate::apply::ApplyLane;
+use crate::snapshot::{Builder, Snapshot, SnapshotData, SnapshotMeta};
 use crate::types::{Position, StoredMembership, TypeConfig};
 
 /// Most entries that are applied at once.
@@ -17,7 +18,7 @@ const APPLY_ENTRIES_MAX: usize = 64;
 pub(crate) struct StateMachine(pub(crate) ApplyLane);
 
 impl RaftStateMachine<TypeConfig> for StateMachine {
-    type SnapshotData = TableRows;
+    type SnapshotData = SnapshotData;
     type SnapshotBuilder = Builder;
 
     async fn applied_state(&mut self) -> Result<(Option<Position>, StoredMembership), io::Error> {
@@ -49,19 +50,35 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     async fn install_snapshot(
         &mut self,
         meta: &SnapshotMeta,
-        rows: TableRows,
+        snapshot: SnapshotData,
     ) -> Result<(), io::Error> {
-        let meta = meta.clone();
-        self.0
-            .call_blocking(move |applier| applier.install(&meta, &rows))
-            .await
-            .map_err(io::Error::other)
+        let (meta, lane) = (meta.clone(), self.0.clone());
+        blocking("install a snapshot", move || {
+            let staging = snapshot.into_staging(&lane)?;
+            lane.call(|applier| applier.install(&meta, staging))
+        })
+        .await
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
-        self.0
-            .call_blocking(Applier::last_snapshot)
-            .await
-            .map_err(io::Error::other)
+        let lane = self.0.clone();
+        blocking("look at a snapshot", move || {
+            if lane.call(|applier| Ok(applier.has_snapshot()))? {
+                // Of now, which is later than the one before: what was kept for that is free.
+                return Builder::build(&lane, false).map(Some);
+            }
+            Ok(None)
+        })
+        .await
     }
+}
+
+/// Runs what waits for the disk off the threads that serve requests.
+async fn blocking<R: Send + 'static>(
+    doing: &'static str,
+    call: impl FnOnce() -> Result<R, Fault> + Send + 'static,
+) -> Result<R, io::Error> {
+    let ran = tokio::task::spawn_blocking(call).await;
+    ran.unwrap_or_else(|panic| Err(Fault::new(doing, panic)))
+        .map_err(io::Error::other)
 }

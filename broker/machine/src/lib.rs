@@ -23,6 +23,7 @@ mod query;
 mod queue;
 mod queues;
 mod redrive;
+mod references;
 mod scan;
 mod settle;
 mod state;
@@ -33,3 +34,4 @@ mod unpark;
 
 pub use machine::{Applied, Machine};
 pub use memory::MemoryTables;
+pub use references::reference;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use millrace_model::tables::Row;
-use millrace_model::{Fault, Tables};
+use millrace_model::{Fault, PayloadRef, Tables};
 
 /// Rows in a map, with the count of references of each log entry. Asserts what [`Tables`] promises and what
 /// it is promised: a row that is inserted is new, and no reference is dropped that was not taken.
@@ -57,17 +57,17 @@ impl Tables for MemoryTables {
         self.rows.remove(key);
     }
 
-    fn retain(&mut self, index: u64, count: u32) {
-        *self.references.entry(index).or_default() += u64::from(count);
+    fn retain(&mut self, payload: PayloadRef, count: u32) {
+        *self.references.entry(payload.index).or_default() += u64::from(count);
     }
 
-    fn release(&mut self, index: u64, count: u32) {
-        let left = self.references.get_mut(&index);
+    fn release(&mut self, payload: PayloadRef, count: u32) {
+        let left = self.references.get_mut(&payload.index);
         let left = left.expect("a reference is dropped that was never taken");
         let rest = left.checked_sub(u64::from(count));
         *left = rest.expect("more references are dropped than were taken");
         if *left == 0 {
-            self.references.remove(&index);
+            self.references.remove(&payload.index);
         }
     }
 }

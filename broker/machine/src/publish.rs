@@ -72,14 +72,26 @@ impl<T: Tables> Machine<T> {
             self.parked
                 .park(&mut self.tables, self.state.at, park, payload);
         }
-        let references = event.deliveries.len() + event.parked.len();
-        if let Some(first) = places.first().filter(|_| references > 0) {
-            self.tables.retain(first.index, count(references));
-        }
+        self.retain_all(event, places)?;
         Ok(Ok(Accepted {
             sequence: self.topics.next(publish.topic),
             deliveries: count(event.deliveries.len()),
         }))
+    }
+
+    /// Counts the references of an event: neighbours to the same payload, which is nearly all of a fan-out, at once.
+    fn retain_all(&mut self, event: &Routed, places: &[PayloadRef]) -> Result<(), Fault> {
+        let delivered = event.deliveries.iter().map(|delivery| delivery.payload);
+        let parked = event.parked.iter().map(|park| park.payload);
+        let mut ordinals = delivered.chain(parked).peekable();
+        while let Some(ordinal) = ordinals.next() {
+            let mut references = 1;
+            while ordinals.next_if_eq(&ordinal).is_some() {
+                references += 1;
+            }
+            self.tables.retain(place(places, ordinal)?, references);
+        }
+        Ok(())
     }
 
     /// Whether all of `deliveries` fit into their queues.
@@ -153,7 +165,7 @@ impl<T: Tables> Machine<T> {
             source: None,
         };
         let sequence = queue.append(&mut self.tables, self.state.at, arrival);
-        self.tables.retain(payload.index, 1);
+        self.tables.retain(payload, 1);
         Ok(Accepted {
             sequence,
             deliveries: 1,

@@ -152,11 +152,11 @@ fn remove<T: Tables>(
     value: &[u8],
 ) -> Result<(), Fault> {
     if kind == keys::PARKED {
-        tables.release(Parked::decode(value)?.payload.index, 1);
+        tables.release(Parked::decode(value)?.payload, 1);
         return Ok(());
     }
     let entry = Entry::decode(value)?;
-    tables.release(entry.payload.index, 1);
+    tables.release(entry.payload, 1);
     if let Some(due) = entry.due {
         tables.remove(&keys::delay(QueueId(id), due, sequence));
     }

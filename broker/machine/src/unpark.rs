@@ -62,25 +62,25 @@ impl<T: Tables> Machine<T> {
         for delivery in &event.deliveries {
             let payload = place(&places, delivery.payload)?;
             self.deliver(delivery, payload);
-            self.tables.retain(payload.index, 1);
+            self.tables.retain(payload, 1);
         }
         for park in &parks {
             let payload = place(&places, park.payload)?;
             self.parked
                 .park(&mut self.tables, self.state.at, park, payload);
-            self.tables.retain(payload.index, 1);
+            self.tables.retain(payload, 1);
         }
         let key = keys::parked(unpark.subscription, event.sequence);
         if let Some(park) = &stays {
             let payload = place(&places, park.payload)?;
-            self.tables.retain(payload.index, 1);
+            self.tables.retain(payload, 1);
             let again = Parked::new(park, payload, parked.parked_at);
             self.tables.put(&key, row::encode(&again));
         } else {
             self.parked
                 .remove(&mut self.tables, unpark.subscription, event.sequence);
         }
-        self.tables.release(parked.payload.index, 1);
+        self.tables.release(parked.payload, 1);
         Ok(stays.is_none())
     }
 }

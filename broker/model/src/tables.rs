@@ -1,11 +1,11 @@
 //! The ordered rows that a machine keeps its state in.
 
-use crate::Fault;
+use crate::{Fault, PayloadRef};
 
 /// One row: its key and its value.
 pub type Row = (Vec<u8>, Vec<u8>);
 
-/// An ordered map of bytes, one for each group, with a count of live references to log entries beside it.
+/// An ordered map of bytes, one for each group, with a count of live references to payloads of log entries beside it.
 ///
 /// Only the thread that applies writes; every value is absolute, so that replaying a batch from the stored
 /// position gives the same rows. A write is visible to the next read. When it becomes durable is the
@@ -33,9 +33,9 @@ pub trait Tables {
     /// Removes a row; none is fine.
     fn remove(&mut self, key: &[u8]);
 
-    /// Adds `count` live references to payloads of the log entry `index`.
-    fn retain(&mut self, index: u64, count: u32);
+    /// Adds `count` live references to `payload`.
+    fn retain(&mut self, payload: PayloadRef, count: u32);
 
-    /// Drops `count` live references to payloads of the log entry `index`.
-    fn release(&mut self, index: u64, count: u32);
+    /// Drops `count` live references to `payload`.
+    fn release(&mut self, payload: PayloadRef, count: u32);
 }

@@ -9,8 +9,8 @@ use serde_json::json;
 
 use crate::cli::OutputForm;
 
-/// Audits the data directory of a broker that is not running: every record of the log, every row, every invariant,
-/// and the tables against a replay of the log.
+/// Audits the data directory of a broker that is not running: every record of the log, every row, every payload that
+/// was moved out of the log, every invariant, and the tables against a replay of the log.
 ///
 /// # Errors
 /// When the directory is damaged or in use, an invariant does not hold, or a replay gives other tables.
@@ -43,6 +43,8 @@ fn object(report: &GroupReport) -> serde_json::Value {
         "group": report.group.0,
         "last_index": report.last,
         "rows": report.rows,
+        "payloads_outside_log": report.payloads_outside,
+        "bytes_outside_log": report.bytes_outside,
         "digest": report.digest.to_string(),
         "replay_digest": report.replay.map(|replay| replay.to_string()),
         "violations": report.violations,
@@ -55,6 +57,7 @@ fn table(reports: &[GroupReport]) -> Table {
         "group",
         "last index",
         "rows",
+        "payloads outside the log",
         "digest",
         "replay",
         "violations",
@@ -69,6 +72,7 @@ fn table(reports: &[GroupReport]) -> Table {
             report.group.to_string(),
             report.last.to_string(),
             report.rows.to_string(),
+            report.payloads_outside.to_string(),
             report.digest.to_string()[..16].to_owned(),
             replay,
             report.violations.join("; "),

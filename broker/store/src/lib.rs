@@ -6,4 +6,6 @@
 pub mod fault;
 pub mod log;
 pub mod refs;
+pub mod snapshot;
+pub mod spill;
 pub mod tables;

@@ -4,6 +4,8 @@
 //! the same on every node; which segment holds the entry is the node's own business. So the tables ask
 //! [`Segments::segment_of`] once for each entry that a batch touches, count references for each segment, and write the
 //! counts as rows beside the rows that refer, in the same atomic unit. The log counts nothing: it is told.
+//! Payloads that were moved out of the log, or came with a snapshot, are counted one by one, in the tables too
+//! ([`crate::spill`]); from the log's side their references have ended.
 //!
 //! # The contract
 //! Tables call [`Segments::flushed`] when a group is opened or restored, and after every sync. From then on the log may
@@ -25,8 +27,8 @@ use crate::log::SegmentId;
 /// The log, as tables see it. Called from the apply thread and from the flusher: must be quick and never call back.
 pub trait Segments: Send + Sync {
     /// The segment that holds entry `index` of `group`, purged or not; `None` when no segment does, or the entry is not
-    /// yet durable. A reference is only ever made to a durable entry and dropped while the segment is live, so `None`
-    /// is a fault for whoever asks.
+    /// yet durable. A reference is only ever made to a durable entry, so `None` says that it counts
+    /// outside the log, or nowhere, which is a fault.
     fn segment_of(&self, group: GroupId, index: u64) -> Option<SegmentId>;
 
     /// The tables of `group` are durable with everything up to and including `applied`, and `live` are the segments

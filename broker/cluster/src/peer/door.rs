@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
-use millrace_model::GroupId;
+use millrace_model::{Fault, GroupId};
 use openraft::raft::AppendEntriesRequest;
 use serde::Serialize;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _, BufReader};
@@ -25,6 +25,7 @@ use super::frame::{self, FRAME_BYTES_MAX, Frame, HELLO_BYTES_MAX, Kind, Outgoing
 use super::hello::{self, HELLO_MAX, Hello, Purpose, Refused};
 use super::message::{self, AppendReply, TransferAnswer, TransferForward, VoteAnswer, VoteForward};
 use super::network::APPENDS_IN_FLIGHT_MAX;
+use super::snapshot::{self, Arriving, SnapshotHead};
 use super::standing::Standing;
 use crate::forward;
 use crate::node::Node;
@@ -126,6 +127,7 @@ struct Talk {
     handles: HashMap<u64, AbortHandle>,
     /// The stream of appends to each group.
     streams: HashMap<u32, Appends>,
+    arriving: Arriving,
 }
 
 /// The stream of appends to one group.
@@ -143,6 +145,7 @@ async fn talk(stream: TcpStream, node: Arc<Node>) -> io::Result<()> {
         requests: JoinSet::new(),
         handles: HashMap::new(),
         streams: HashMap::new(),
+        arriving: Arriving::default(),
     };
     let mut reader = BufReader::with_capacity(READ_BYTES, reader);
     tokio::select! {
@@ -180,6 +183,13 @@ fn replied<T: Serialize>(answer: &T) -> (Kind, Vec<Bytes>) {
     (Kind::Reply, vec![message::head(answer)])
 }
 
+fn done(result: Result<(), Fault>) -> (Kind, Vec<Bytes>) {
+    match result {
+        Ok(()) => replied(&()),
+        Err(fault) => failed(&fault),
+    }
+}
+
 impl Talk {
     async fn take(&mut self, frame: Frame) -> io::Result<()> {
         while let Some(done) = self.requests.try_join_next() {
@@ -214,9 +224,13 @@ impl Talk {
                 }
                 Ok(())
             }
-            Kind::SnapshotBegin | Kind::SnapshotChunk | Kind::SnapshotEnd => {
-                let answer = failed(&"snapshots do not travel in this version");
-                self.spawn(id, async { answer });
+            Kind::SnapshotBegin | Kind::SnapshotEnd => self.snapshot(id, kind, &body),
+            Kind::SnapshotChunk => {
+                let arriving = Arc::clone(&self.arriving);
+                self.spawn(
+                    id,
+                    async move { done(snapshot::push(&arriving, body).await) },
+                );
                 Ok(())
             }
             other => Err(io::Error::new(
@@ -307,6 +321,26 @@ impl Talk {
                 }
             });
         }
+        Ok(())
+    }
+
+    fn snapshot(&mut self, id: u64, kind: Kind, body: &Bytes) -> io::Result<()> {
+        let (head, _) = message::open::<SnapshotHead>(body)?;
+        let arriving = Arc::clone(&self.arriving);
+        let group = self.node.group(GroupId(head.group)).cloned();
+        self.spawn(id, async move {
+            let group = match group {
+                Ok(group) => group,
+                Err(unavailable) => return failed(&unavailable),
+            };
+            match kind {
+                Kind::SnapshotBegin => done(snapshot::begin(&arriving, group).await),
+                _ => match snapshot::finish(&arriving, &group, head).await {
+                    Ok(installed) => replied(&installed),
+                    Err(fault) => failed(&fault),
+                },
+            }
+        });
         Ok(())
     }
 

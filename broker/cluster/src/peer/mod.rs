@@ -5,7 +5,7 @@
 //! frame       what goes over a connection (`frame`); what the messages say (`message`)
 //! connection  requests out, answers in (`connection`); four of them to each peer (`peers`), so that no vote waits
 //!             behind a snapshot
-//! network     the four as openraft wants them (`network`)
+//! network     the four as openraft wants them (`network`, `snapshot`)
 //! door        the side that listens (`door`)
 //! ```
 
@@ -16,4 +16,5 @@ pub(crate) mod hello;
 pub(crate) mod message;
 pub(crate) mod network;
 pub(crate) mod peers;
+pub(crate) mod snapshot;
 pub(crate) mod standing;

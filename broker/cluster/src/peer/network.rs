@@ -31,7 +31,8 @@ use super::connection::{Broken, Connection, Sent};
 use super::frame::{Frame, Kind};
 use super::message::{self, AppendReply};
 use super::peers::{Lanes, Peers, count};
-use crate::snapshot::TableRows;
+use super::snapshot;
+use crate::snapshot::SnapshotData;
 use crate::types::{Member, Position, TypeConfig, Vote};
 
 /// Most appends of one stream without an answer.
@@ -300,10 +301,10 @@ async fn upcoming<S: Stream + Unpin>(input: &mut Option<S>) -> Option<S::Item> {
         .await
 }
 
-type Snapshot = openraft::alias::SnapshotOf<TypeConfig, TableRows>;
+type Snapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotData>;
 
 impl RaftNetworkV2<TypeConfig> for Peer {
-    type SnapshotData = TableRows;
+    type SnapshotData = SnapshotData;
 
     async fn append_entries(
         &mut self,
@@ -372,10 +373,14 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         &mut self,
         vote: Vote,
         snapshot: Snapshot,
-        _cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
+        cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        self.send_snapshot(&vote, snapshot).await
+        // The deadlines of `option` are for the whole; ours are for each chunk, however many there are.
+        tokio::select! {
+            sent = snapshot::send(&self.lanes, self.group, &vote, &snapshot) => sent,
+            closed = cancel => Err(closed.into()),
+        }
     }
 
     async fn transfer_leader(
@@ -392,21 +397,5 @@ impl RaftNetworkV2<TypeConfig> for Peer {
 
     fn backoff(&self) -> Option<Backoff> {
         Some(Backoff::new(std::iter::repeat(BACKOFF)))
-    }
-}
-
-impl Peer {
-    /// Streams a snapshot over its own connection. Payloads do not travel with a snapshot yet, so none is sent: the
-    /// frames for it are [`Kind::SnapshotBegin`], [`Kind::SnapshotChunk`] and [`Kind::SnapshotEnd`].
-    async fn send_snapshot(
-        &self,
-        _vote: &Vote,
-        _snapshot: Snapshot,
-    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        let reason = match self.lanes.snapshots.connection() {
-            Some(_) => "snapshots do not travel in this version",
-            None => "no connection for snapshots",
-        };
-        Err(Unreachable::from_string(reason).into())
     }
 }

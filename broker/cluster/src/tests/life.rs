@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use crate::{Cluster, ClusterOptions, check};
 
-fn options(dir: &TempDir) -> ClusterOptions {
+pub(super) fn options(dir: &TempDir) -> ClusterOptions {
     let mut options = ClusterOptions::new(dir.path(), 1);
     options.log.segment_bytes = 1 << 20;
     options

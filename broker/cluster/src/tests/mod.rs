@@ -5,5 +5,6 @@ mod gate;
 mod life;
 mod nodes;
 mod rig;
+mod snapshots;
 mod strangers;
 mod suite;

@@ -120,6 +120,45 @@ async fn what_was_acknowledged_survives_the_leader_and_a_restart_of_all() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_was_away_for_too_long_gets_a_snapshot_with_its_payloads() {
+    let mut rig = Rig::formed(3).await;
+    let orders = queue(&rig.follower(), "orders", QueueConfig::default()).await;
+    let leader = rig.leader();
+    let away = (1..=3).find(|node| *node != leader).unwrap();
+    rig.kill(away).await;
+    let node = rig.running[&leader].clone();
+    send_at_last(&node, orders, "kept").await;
+    // More than the log that is kept for those who are away for a moment.
+    for _ in 0..140 {
+        let payload = Bytes::from(vec![b'x'; 700_000]);
+        send(&node, orders, vec![payload]).await;
+    }
+    let purged = |node: &Arc<Cluster>| node.node.data[0].log.purged().is_some();
+    node.node.data[0].raft.trigger().snapshot().await.unwrap();
+    rig.wait("purge of the log", || purged(&node)).await;
+    drop(node);
+    let back = rig.start(away).await;
+    rig.settle().await;
+    rig.assert_equal().await;
+    let installed = &back.node.data[0].view.installed.count;
+    assert!(installed.load(std::sync::atomic::Ordering::Relaxed) > 0);
+    let change = MemberChange::Transfer {
+        node: away,
+        group: Some(GroupId::DATA),
+    };
+    back.change_members(change).await.unwrap();
+    rig.settle().await;
+    let got = receive(&back, orders, 1, Duration::from_secs(5)).await;
+    assert_eq!(
+        events(&got),
+        [b"kept"],
+        "read from what the snapshot brought"
+    );
+    drop(back);
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_minority_refuses_fast_and_reads_nothing() {
     let mut rig = Rig::formed(3).await;
     let orders = queue(&rig.follower(), "orders", QueueConfig::default()).await;

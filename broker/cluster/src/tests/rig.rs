@@ -48,6 +48,7 @@ impl Rig {
     pub(super) fn options(&self, node: u64) -> ClusterOptions {
         let mut options = ClusterOptions::new(self.dirs[&node].path(), node);
         options.log.segment_bytes = 1 << 20;
+        options.snapshot_bytes = 16 << 20;
         options.members = self.members.clone();
         let listen = self.behind.get(&node).unwrap_or(&self.members[&node]);
         options.peer_listen = listen.parse().unwrap();

@@ -121,7 +121,7 @@ impl Queue {
         // Nothing lives below: the fresh entries begin behind it at the earliest.
         self.row.fresh = self.row.fresh.max(sequence + 1);
         tables.remove(&keys::entry(self.id, sequence));
-        tables.release(entry.payload.index, 1);
+        tables.release(entry.payload, 1);
         self.discount(entry);
     }
 }

@@ -31,7 +31,7 @@ impl Queue {
             let entry = self.leases.remove(receipt.sequence);
             let entry = entry.expect("the receipt was checked against its lease");
             tables.remove(&keys::entry(self.id, receipt.sequence));
-            tables.release(entry.payload.index, 1);
+            tables.release(entry.payload, 1);
             self.discount(&entry);
             Ok(())
         })

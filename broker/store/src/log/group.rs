@@ -15,7 +15,7 @@ use crate::log::payload::{self, Source};
 use crate::log::record::Body;
 use crate::log::shared::Shared;
 use crate::log::state::State;
-use crate::log::{LogEntry, LogError, LogId, SegmentId, read};
+use crate::log::{LogEntry, LogError, LogId, LogPin, SegmentId, read};
 
 /// The largest vote, in bytes.
 const VOTE_BYTES_MAX: usize = 4096;
@@ -304,6 +304,32 @@ impl GroupLog {
     /// The segment that holds entry `index`, purged or not; `None` while it is not yet on disk.
     pub fn segment_of(&self, index: u64) -> Option<SegmentId> {
         self.with(|group| group.index.get(index).map(|place| place.segment))
+    }
+
+    /// The entries in `segments`, purged or not, as runs of consecutive ones in order: first, last, and the segment.
+    pub(crate) fn runs_in(&self, segments: &BTreeSet<SegmentId>) -> Vec<(u64, u64, SegmentId)> {
+        self.with(|group| Some(group.index.runs_in(segments)))
+            .unwrap_or_default()
+    }
+
+    /// Keeps every segment that is there now from being given back, until the pin is narrowed or dropped.
+    pub fn pin(&self) -> LogPin {
+        LogPin::all(&self.shared)
+    }
+
+    /// The last entry of this group that may be purged so that at least `bytes` of log stay behind the end of the
+    /// stream; `None` when there is nothing before them. Counts whole segments, of all groups together.
+    pub fn before_last_bytes(&self, bytes: u64) -> Option<u64> {
+        let state = self.shared.lock();
+        let mut kept = 0;
+        let older = state.segments.iter().rev().skip_while(|(_, live)| {
+            let keep = kept < bytes;
+            kept += u64::from(live.end);
+            keep
+        });
+        let older: BTreeSet<_> = older.map(|(id, _)| *id).collect();
+        let group = state.groups.get(&self.group)?;
+        group.pins.last_index_in(&older)
     }
 
     /// What `ask` finds about this group; nothing when the group has never been heard of.

@@ -1,6 +1,6 @@
 //! Where a group's entries lie on disk: 8 bytes an entry.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::log::{LogId, SegmentId};
 
@@ -67,6 +67,17 @@ impl Index {
             segment: run.segment,
             slot,
         })
+    }
+
+    /// The entries in `segments`, as runs of consecutive ones in order: first, last, and the segment.
+    pub(crate) fn runs_in(&self, segments: &BTreeSet<SegmentId>) -> Vec<(u64, u64, SegmentId)> {
+        let runs = self.runs.iter();
+        let within = runs.filter(|(_, run)| segments.contains(&run.segment));
+        let bounds =
+            within.map(|(first, run)| (*first, first + run.slots.len() as u64, run.segment));
+        let some = bounds.filter(|(first, end, _)| first < end);
+        some.map(|(first, end, segment)| (first, end - 1, segment))
+            .collect()
     }
 
     /// Forgets every entry after `last`, or all.

@@ -118,6 +118,19 @@ impl Log {
         state.segments.iter().map(segment_use).collect()
     }
 
+    /// The sealed segments that are kept for payloads alone, with the size of their files, in order: what could be
+    /// given back if those were elsewhere.
+    pub fn kept_for_payloads(&self) -> Vec<(SegmentId, u64)> {
+        let state = self.shared.lock();
+        let active = state.segments.keys().next_back().copied();
+        let segments = state.segments.iter();
+        let sealed = segments.filter(|(id, _)| active != Some(**id));
+        let kept =
+            sealed.filter(|(id, _)| state.needed_by(**id) > 0 && state.holds_payloads_only(**id));
+        kept.map(|(id, live)| (*id, u64::from(live.file.size)))
+            .collect()
+    }
+
     /// What was counted.
     pub fn metrics(&self) -> Arc<LogMetrics> {
         Arc::clone(&self.shared.metrics)

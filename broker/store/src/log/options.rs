@@ -19,6 +19,11 @@ pub struct LogOptions {
     pub spare_segments: usize,
     /// Unused segment files kept for reuse, 4; the others are removed. At least `spare_segments`.
     pub free_segments_max: usize,
+    /// Room on the disk that the log leaves to others when it takes a further segment, 128 MiB. With less, the disk is
+    /// full as far as the log goes.
+    pub disk_reserve_bytes: u64,
+    /// How long unused segments beyond `spare_segments` are kept once nothing happens, 30 s.
+    pub idle_after: Duration,
     /// Most segment files, live and free together; reaching it is the same as a full disk. None: what the disk takes.
     pub segments_max: Option<usize>,
     /// Bytes of recent bodies kept in memory, 32 MiB. What is not yet on disk is kept beyond it.
@@ -64,6 +69,8 @@ impl Default for LogOptions {
             segment_bytes: 64 << 20,
             spare_segments: 2,
             free_segments_max: 4,
+            disk_reserve_bytes: 128 << 20,
+            idle_after: Duration::from_secs(30),
             segments_max: None,
             cache_bytes: 32 << 20,
             queue_bytes: 64 << 20,

@@ -48,6 +48,20 @@ impl Pins {
         last > purged || last > flushed.applied || flushed.live.contains(&segment)
     }
 
+    /// Whether the group needs `segment` for payloads alone: every entry in it is purged and applied for good.
+    pub(crate) fn needs_payloads_only(&self, segment: SegmentId, purged: Option<u64>) -> bool {
+        let last = self.last_index.get(&segment);
+        let gone = |index: u64| last.is_none_or(|last| *last <= index);
+        let applied = self.flushed.as_ref().map(|flushed| flushed.applied);
+        purged.is_some_and(gone) && applied.is_some_and(gone)
+    }
+
+    /// The highest index that the group ever had in one of `segments`.
+    pub(crate) fn last_index_in(&self, segments: &BTreeSet<SegmentId>) -> Option<u64> {
+        let last = |segment| self.last_index.get(segment).copied();
+        segments.iter().filter_map(last).max()
+    }
+
     /// `segment` is given back.
     pub(crate) fn forget(&mut self, segment: SegmentId) {
         self.last_index.remove(&segment);

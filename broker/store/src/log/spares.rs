@@ -26,13 +26,14 @@ pub(crate) fn run(shared: &Arc<Shared>, mut number: u64) {
         if state.free.len() >= shared.options.spare_segments {
             state.starved = false;
             shared.tell_full(&state);
-            state = shared.wait(&shared.spares, state);
+            state = rest(shared, state);
         } else if is_at_limit(shared, &state) {
             state = starve(shared, state);
         } else {
             drop(state);
             let hurry = || shared.writer_waits.load(Relaxed);
-            let made = make(&shared.dir, number, shared.options.segment_bytes, hurry);
+            let made = has_room(shared)
+                .and_then(|()| make(&shared.dir, number, shared.options.segment_bytes, hurry));
             state = shared.lock();
             match made {
                 Ok(path) => {
@@ -54,6 +55,47 @@ pub(crate) fn run(shared: &Arc<Shared>, mut number: u64) {
             }
         }
     }
+}
+
+/// Waits until a segment is taken. When none was for a while, those that were kept for a burst are removed.
+fn rest<'a>(
+    shared: &Shared,
+    state: std::sync::MutexGuard<'a, State>,
+) -> std::sync::MutexGuard<'a, State> {
+    let spares = shared.options.spare_segments;
+    if state.free.len() <= spares {
+        return shared.wait(&shared.spares, state);
+    }
+    let waited = shared.spares.wait_timeout(state, shared.options.idle_after);
+    let (mut state, waited) =
+        waited.expect("a panic under the log's lock is a bug, and nothing may be written after it");
+    while waited.timed_out() && state.free.len() > spares {
+        // Those given back last go first: what was zeroed ahead stays.
+        if let Some(path) = state.free.pop()
+            && let Err(error) = std::fs::remove_file(&path)
+        {
+            tracing::warn!(path = %path.display(), %error, "a segment that is not needed cannot be removed");
+        }
+    }
+    let free = state.free.len() as u64;
+    shared.metrics.segments_free.store(free, Relaxed);
+    state
+}
+
+/// Leaves room on the disk to others: to the tables above all, without which nothing can be acked.
+fn has_room(shared: &Shared) -> Result<(), IoFault> {
+    let reserve = shared.options.disk_reserve_bytes;
+    if reserve == 0 {
+        return Ok(());
+    }
+    let stat =
+        rustix::fs::statvfs(&shared.dir).map_err(IoFault::at("ask for room in", &shared.dir))?;
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    if free >= reserve + u64::from(shared.options.segment_bytes) {
+        return Ok(());
+    }
+    let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+    Err(IoFault::at("leave room to others in", &shared.dir)(full))
 }
 
 fn is_at_limit(shared: &Shared, state: &State) -> bool {

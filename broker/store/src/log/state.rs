@@ -215,6 +215,14 @@ impl State {
             .count()
     }
 
+    /// Whether no group needs `segment` for anything but payloads.
+    pub(crate) fn holds_payloads_only(&self, segment: SegmentId) -> bool {
+        self.groups.values().all(|group| {
+            let purged = group.purged_durably.map(|purged| purged.index);
+            !group.needs(segment) || group.pins.needs_payloads_only(segment, purged)
+        })
+    }
+
     /// Takes out the segments that nobody needs. They may be written over once a checkpoint without them is synced.
     pub(crate) fn take_recyclable(&mut self) -> Vec<Live> {
         self.recycle = false;

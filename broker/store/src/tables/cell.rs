@@ -1,14 +1,16 @@
 //! One group's shared state, and waiting for it.
 
 use std::collections::BTreeSet;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use millrace_model::{Fault, GroupId};
 
 use crate::log::SegmentId;
 use crate::refs::Segments;
-use crate::tables::state::{Position, State};
+use crate::tables::flusher::Desk;
+use crate::tables::state::{Home, Position, State, View};
 
 /// One group's shared state. The mutex is nearly never contended: the flusher takes it a few times a second.
 pub(crate) struct Cell {
@@ -16,6 +18,8 @@ pub(crate) struct Cell {
     pub(crate) id: GroupId,
     state: Mutex<State>,
     changed: Condvar,
+    /// [`Spilled::floor`](crate::tables::spilled::Spilled), for readers without the lock.
+    floor: Arc<AtomicU64>,
 }
 
 /// How long an owner waits for the flusher before it takes fjall for stuck: its workers may die while a writer sleeps
@@ -26,9 +30,20 @@ impl Cell {
     pub(crate) fn new(id: GroupId, state: State) -> Self {
         Self {
             id,
+            floor: Arc::new(AtomicU64::new(state.spilled.floor)),
             state: Mutex::new(state),
             changed: Condvar::new(),
         }
+    }
+
+    /// The entry up to which no payload is to be read from the log.
+    pub(crate) fn floor(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.floor)
+    }
+
+    /// Sets what [`Cell::floor`] says; under the lock that changes the state.
+    pub(crate) fn set_floor(&self, floor: u64) {
+        self.floor.store(floor, Ordering::Release);
     }
 
     /// The state. A panic of the other thread leaves a fault in it, so a poisoned lock says nothing new.
@@ -61,6 +76,62 @@ impl Cell {
                 state.fail(Fault::new("write tables", "no progress for a minute"));
             }
         }
+    }
+
+    /// Waits until fjall holds everything that is committed now, synced if asked for, and takes a view of it. Neither
+    /// the owner nor the flusher is held up.
+    ///
+    /// # Errors
+    /// A fault; the disk is full; the tables were closed, or replaced meanwhile.
+    pub(crate) fn view(&self, desk: &Desk, synced: bool) -> Result<(View, Home), Fault> {
+        let mut state = self.lock();
+        let wanted = state.commit_aside(Instant::now());
+        if synced {
+            state.sync_urgent = wanted;
+        }
+        let generation = state.home.generation;
+        state.views_wanted += 1;
+        desk.wake();
+        let mut state = self.wait_for_view(state, wanted, generation, synced);
+        state.views_wanted -= 1;
+        let found = state.view.clone().filter(|view| view.at.seq >= wanted);
+        if state.views_wanted == 0 {
+            state.view = None;
+        }
+        state.check()?;
+        let same = state.home.generation == generation && !state.closed;
+        let done = !synced || state.synced.seq >= wanted;
+        let view = found.filter(|_| same && done);
+        let none = || {
+            Fault::new(
+                "look at rows",
+                "they cannot be written now, or were replaced",
+            )
+        };
+        view.map(|view| (view, state.home.clone())).ok_or_else(none)
+    }
+
+    fn wait_for_view<'a>(
+        &'a self,
+        state: MutexGuard<'a, State>,
+        wanted: u64,
+        generation: u64,
+        synced: bool,
+    ) -> MutexGuard<'a, State> {
+        let waiting = |state: &mut State| {
+            let there = state
+                .view
+                .as_ref()
+                .is_some_and(|view| view.at.seq >= wanted)
+                && (!synced || state.synced.seq >= wanted);
+            let hopeless = state.fault.is_some()
+                || state.closed
+                || state.held
+                || state.home.generation != generation;
+            !there && !hopeless
+        };
+        let waited = self.changed.wait_timeout_while(state, STUCK, waiting);
+        waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
     /// Takes note of a sync and tells the log. The log is told under the lock, so that it hears in order.

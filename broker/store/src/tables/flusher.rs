@@ -12,8 +12,8 @@ use crate::tables::cell::Cell;
 use crate::tables::fjall_fault::fault;
 use crate::tables::metrics::nanos_since;
 use crate::tables::room::Room;
-use crate::tables::state::Frozen;
-use crate::tables::{TableMetrics, TableOptions};
+use crate::tables::state::{Frozen, View};
+use crate::tables::{TableMetrics, TableOptions, rows};
 
 /// What the flusher shares with the owners of tables.
 pub(crate) struct Desk {
@@ -174,6 +174,11 @@ impl Flusher {
         }
         self.write(&frozen)?;
         let mut state = cell.lock();
+        if state.views_wanted > 0 {
+            // Nobody else writes rows that a view shows: it is exactly this commit.
+            let (snapshot, at) = (self.db.snapshot(), frozen.at);
+            state.view = Some(View { snapshot, at });
+        }
         state.wrote(Instant::now());
         self.metrics.report(&mut state);
         drop(state);
@@ -194,8 +199,14 @@ impl Flusher {
             .durability(Some(PersistMode::Buffer));
         for (key, slot) in frozen.rows.iter() {
             key.with_bytes(|key| match slot.value() {
-                Some(value) => batch.insert(&frozen.keyspace, key, value.as_slice()),
-                None => batch.remove(&frozen.keyspace, key),
+                Some(value) => batch.insert(&frozen.home.rows, key, value.as_slice()),
+                None => {
+                    batch.remove(&frozen.home.rows, key);
+                    // The bytes of a payload outside the log go with its count.
+                    if let Some(payload) = key.strip_prefix(rows::PAYLOADS) {
+                        batch.remove(&frozen.home.payloads, payload);
+                    }
+                }
             });
         }
         batch.commit().map_err(fault("write rows"))?;

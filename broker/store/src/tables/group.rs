@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use fjall::Keyspace;
 use millrace_model::tables::Row;
-use millrace_model::{Fault, GroupId, Tables};
+use millrace_model::{Fault, GroupId, PayloadRef, Tables};
 
 use crate::log::SegmentId;
 use crate::tables::cell::Cell;
@@ -18,9 +18,10 @@ use crate::tables::fjall_fault::fault;
 use crate::tables::key::Key;
 use crate::tables::metrics::nanos_since;
 use crate::tables::overlay::Overlay;
-use crate::tables::state::{Position, State};
+use crate::tables::spilled::Spilled;
+use crate::tables::state::{Home, Position, State};
 use crate::tables::store::{Loaded, StoreInner};
-use crate::tables::{TableSnapshot, merge, restore, rows};
+use crate::tables::{Staging, TableHandle, TableSnapshot, merge, orphans, references, rows};
 
 /// The tables of one group, owned by the thread that applies. Dropping them drops what was not yet flushed, as a crash
 /// does: the log is replayed from [`GroupTables::applied`] as it is found at the next open.
@@ -29,10 +30,9 @@ pub struct GroupTables {
     cell: Arc<Cell>,
     // The same as in the state, to read from without its lock.
     keyspace: Keyspace,
-    generation: u64,
     applied: u64,
-    /// Changes of references since the last commit, by entry.
-    references: Vec<(u64, i64)>,
+    /// Changes of references since the last commit.
+    references: Vec<(PayloadRef, i64)>,
     /// Bytes of log since a sync was asked for.
     log_bytes: u64,
 }
@@ -43,12 +43,14 @@ const KEY_BYTES_MAX: usize = u16::MAX as usize;
 impl GroupTables {
     pub(crate) fn open(store: Arc<StoreInner>, group: GroupId) -> Result<Self, Fault> {
         let Loaded {
-            generation,
-            keyspace,
+            home,
             applied,
             counts,
+            mut spilled,
         } = store.load(group)?;
-        let state = State::new(keyspace.clone(), applied, Counts::restored(counts));
+        orphans::sweep(&store, group, &home, &mut spilled)?;
+        let keyspace = home.rows.clone();
+        let state = State::new(home, applied, Counts::restored(counts), spilled);
         let synced = state.synced;
         let cell = Arc::new(Cell::new(group, state));
         store.desk.add(&cell)?;
@@ -57,11 +59,15 @@ impl GroupTables {
             store,
             cell,
             keyspace,
-            generation,
             applied,
             references: Vec::new(),
             log_bytes: 0,
         })
+    }
+
+    /// A way to these tables for others than their owner.
+    pub fn handle(&self) -> TableHandle {
+        TableHandle::new(&self.store, &self.cell)
     }
 
     /// Which group this is.
@@ -96,11 +102,16 @@ impl GroupTables {
             "entry {index} was applied after {}",
             self.applied
         );
-        let changes = self.segment_changes();
         let now = Instant::now();
         let mut state = self.cell.lock();
         let seq = state.committed.seq + 1;
-        if let Err(fault) = changes.and_then(|changes| change_counts(&mut state, &changes, seq)) {
+        if let Err(fault) = references::settle(
+            &self.store,
+            self.cell.id,
+            &mut state,
+            &mut self.references,
+            seq,
+        ) {
             state.fail(fault);
         }
         state.open = false;
@@ -170,7 +181,10 @@ impl GroupTables {
     /// Live references of each segment, as of the last commit. After open, before the first apply: if one of these
     /// segments is gone, payloads are lost.
     pub fn references(&self) -> BTreeMap<SegmentId, u64> {
-        self.cell.lock().counts.live().clone()
+        let state = self.cell.lock();
+        let live = state.counts.live().iter();
+        live.map(|(segment, live)| (*segment, live.references))
+            .collect()
     }
 
     /// The segments that must stay: see [`crate::refs`]. The log is told the same after every sync.
@@ -178,7 +192,7 @@ impl GroupTables {
         self.cell.lock().counts.needed()
     }
 
-    /// All rows as of the last commit. Flushes to fjall first (no sync), which blocks.
+    /// All rows as of the last commit. Waits until they are in fjall (no sync).
     ///
     /// # Errors
     /// As [`GroupTables::flush`].
@@ -186,77 +200,45 @@ impl GroupTables {
     /// # Panics
     /// In the middle of a batch.
     pub fn snapshot(&mut self) -> Result<TableSnapshot, Fault> {
-        self.drain(self.between_commits(), |state| state.written.seq)?;
-        let (snapshot, keyspace) = (self.store.db.snapshot(), self.keyspace.clone());
-        Ok(TableSnapshot::new(
-            self.id(),
-            self.applied,
-            snapshot,
-            keyspace,
-        ))
+        self.between_commits().check()?;
+        TableSnapshot::take(&self.store, &self.cell, false)
     }
 
-    /// Replaces everything by `rows` (in ascending order, as [`TableSnapshot::rows`] gives them) at `applied`, durable
-    /// on return. `references` are (entry index, count) pairs that the new rows hold in this node's log. After a crash
-    /// in the middle the old rows are there, complete.
+    /// Replaces everything by what was staged, durable on return. After a crash in the middle the old rows are there,
+    /// complete, or the new ones. From now on entries up to the staged position count as gone from the log, whatever it
+    /// still holds of them: purge it.
     ///
     /// # Errors
-    /// The disk refused, a row was an error or out of order, an entry is in no segment: the old tables stay as they
+    /// The disk refused, or what was staged is of another group or was never completed: the old tables stay as they
     /// were, unless [`GroupTables::health`] says otherwise.
     ///
     /// # Panics
     /// In the middle of a batch.
-    pub fn restore(
-        &mut self,
-        applied: u64,
-        rows: impl IntoIterator<Item = Result<Row, Fault>>,
-        references: &[(u64, u32)],
-    ) -> Result<(), Fault> {
+    pub fn install(&mut self, staged: Staging) -> Result<(), Fault> {
         self.between_commits().check()?;
-        let counts = self.count(references)?;
-        let generation = self.generation + 1;
-        let keyspace = self.store.keyspace(self.id(), generation)?;
-        if let Err(fault) = restore::fill(&self.store, &keyspace, applied, rows, &counts) {
-            self.store.delete(keyspace)?;
-            return Err(fault);
-        }
-        let old = self.switch(
-            keyspace,
-            Position { seq: 0, applied },
-            Counts::restored(counts),
-        )?;
-        self.generation = generation;
-        self.store.delete(old)
+        let (home, applied, spilled) = staged.complete(self.id())?;
+        let old = self.switch(home, Position { seq: 0, applied }, spilled)?;
+        self.store.delete_home(old)
     }
 
-    /// Takes over a restored keyspace and gives back the one before. The flusher writes nothing to that any more.
-    fn switch(
-        &mut self,
-        keyspace: Keyspace,
-        mut at: Position,
-        counts: Counts,
-    ) -> Result<Keyspace, Fault> {
+    /// Takes over staged keyspaces and gives back those before. The flusher writes nothing to them any more.
+    fn switch(&mut self, home: Home, mut at: Position, spilled: Spilled) -> Result<Home, Fault> {
         let state = self.cell.lock();
         let mut state = self.cell.wait(state, |state| state.in_flight.is_some());
         state.check()?;
         at.seq = state.committed.seq + 1;
-        let reported = state.reported;
-        *state = State::new(keyspace.clone(), at.applied, counts);
+        self.cell.set_floor(spilled.floor);
+        self.keyspace = home.rows.clone();
+        let new = State::new(home, at.applied, Counts::default(), spilled);
+        let old = std::mem::replace(&mut *state, new);
         state.start_at(at);
-        state.reported = reported;
+        (state.reported, state.views_wanted) = (old.reported, old.views_wanted);
         self.store.metrics.report(&mut state);
         drop(state);
         self.cell.synced(at, &*self.store.options.segments);
+        self.cell.tell();
         self.applied = at.applied;
-        Ok(std::mem::replace(&mut self.keyspace, keyspace))
-    }
-
-    fn count(&self, references: &[(u64, u32)]) -> Result<BTreeMap<SegmentId, u64>, Fault> {
-        let mut counts = BTreeMap::new();
-        for (index, count) in references {
-            *counts.entry(self.segment_of(*index)?).or_default() += u64::from(*count);
-        }
-        Ok(counts)
+        Ok(old.home)
     }
 
     #[cfg(test)]
@@ -311,32 +293,11 @@ impl GroupTables {
         self.store.metrics.report(&mut state);
     }
 
-    fn segment_of(&self, index: u64) -> Result<SegmentId, Fault> {
-        let segment = self.store.options.segments.segment_of(self.id(), index);
-        let missing = || {
-            Fault::new(
-                "count references",
-                format!("no segment holds entry {index}"),
-            )
-        };
-        segment.ok_or_else(missing)
-    }
-
-    /// What the batch changes, by segment. Additions and removals of one segment are one change, so that a count never
-    /// passes zero within a batch.
-    fn segment_changes(&mut self) -> Result<BTreeMap<SegmentId, i64>, Fault> {
-        let mut changes = BTreeMap::new();
-        for (index, change) in std::mem::take(&mut self.references) {
-            *changes.entry(self.segment_of(index)?).or_default() += change;
-        }
-        Ok(changes)
-    }
-
-    fn change_references(&mut self, index: u64, change: i64) {
+    fn change_references(&mut self, payload: PayloadRef, change: i64) {
         self.cell.lock().open = true;
         match self.references.last_mut() {
-            Some(last) if last.0 == index => last.1 += change,
-            _ => self.references.push((index, change)),
+            Some(last) if last.0 == payload => last.1 += change,
+            _ => self.references.push((payload, change)),
         }
     }
 
@@ -366,15 +327,6 @@ impl GroupTables {
         self.cell.fail(fault.clone());
         fault
     }
-}
-
-fn change_counts(
-    state: &mut State,
-    changes: &BTreeMap<SegmentId, i64>,
-    seq: u64,
-) -> Result<(), Fault> {
-    let mut each = changes.iter();
-    each.try_for_each(|(segment, change)| state.counts.change(*segment, *change, seq))
 }
 
 fn checked(key: &[u8]) -> Key {
@@ -434,12 +386,12 @@ impl Tables for GroupTables {
         self.write(|active| active.remove(row));
     }
 
-    fn retain(&mut self, index: u64, count: u32) {
-        self.change_references(index, i64::from(count));
+    fn retain(&mut self, payload: PayloadRef, count: u32) {
+        self.change_references(payload, i64::from(count));
     }
 
-    fn release(&mut self, index: u64, count: u32) {
-        self.change_references(index, -i64::from(count));
+    fn release(&mut self, payload: PayloadRef, count: u32) {
+        self.change_references(payload, -i64::from(count));
     }
 }
 
@@ -448,7 +400,10 @@ impl Drop for GroupTables {
         let mut state = self.cell.lock();
         // Nothing more is frozen, so once nothing is in flight either the rows may have another owner.
         state.open = true;
-        let writing = |state: &State| state.in_flight.is_some() && !state.held;
+        state.closed = true;
+        self.cell.tell();
+        let writing =
+            |state: &State| state.watch.is_some() || (state.in_flight.is_some() && !state.held);
         let mut state = self.cell.wait(state, writing);
         // On a full disk that is all the same, and without an end.
         state.in_flight = None;

@@ -19,28 +19,35 @@
 //!    room, rows stay in memory, and when that is full, owners wait.
 //! 7. After a fault every fallible call returns it, and nothing is written any more.
 
-mod cell;
-mod counts;
-mod fjall_fault;
+pub(crate) mod cell;
+pub(crate) mod counts;
+pub(crate) mod fjall_fault;
 mod flusher;
 mod group;
+mod handle;
 mod journal;
-mod key;
+pub(crate) mod key;
 mod merge;
 mod metrics;
 mod options;
+pub(crate) mod orphans;
 mod overlay;
-mod restore;
-mod room;
-mod rows;
+pub(crate) mod payload;
+mod references;
+pub(crate) mod room;
+pub(crate) mod rows;
 mod snapshot;
-mod state;
-mod store;
+pub(crate) mod spilled;
+pub(crate) mod staging;
+pub(crate) mod state;
+pub(crate) mod store;
 #[cfg(test)]
 mod tests;
 
 pub use group::GroupTables;
+pub use handle::{Outside, TableHandle};
 pub use metrics::{Reading, TableMetrics};
 pub use options::TableOptions;
 pub use snapshot::TableSnapshot;
+pub use staging::Staging;
 pub use store::TableStore;

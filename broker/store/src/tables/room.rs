@@ -91,8 +91,16 @@ impl Room {
     }
 
     fn free(&self) -> Result<u64, Fault> {
-        let stat =
-            statvfs(&self.dir).map_err(|error| Fault::new("ask for room for tables", error))?;
-        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+        free(&self.dir)
     }
+}
+
+/// Whether fjall may be given `bytes` beside what the flusher writes.
+pub(crate) fn is_there(dir: &Path, bytes: usize) -> Result<bool, Fault> {
+    Ok(free(dir)? >= SPARE_BYTES + 2 * bytes as u64)
+}
+
+fn free(dir: &Path) -> Result<u64, Fault> {
+    let stat = statvfs(dir).map_err(|error| Fault::new("ask for room for tables", error))?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }

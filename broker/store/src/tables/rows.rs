@@ -1,6 +1,6 @@
 //! The keys that tables keep for themselves, and how keyspaces are named.
 
-use millrace_model::GroupId;
+use millrace_model::{GroupId, PayloadRef};
 
 use crate::log::SegmentId;
 
@@ -13,7 +13,16 @@ pub(crate) const FIRST: &[u8] = &[RESERVED + 1];
 /// The index of the last commit, 8 bytes, big-endian. Its presence says that the keyspace is complete.
 pub(crate) const APPLIED: &[u8] = &[RESERVED, b'a'];
 
-/// Where reference counts start, one row a segment: its number and the count, 8 bytes each, big-endian.
+/// What was moved out of the log, as a whole: see [`Spilled`](crate::tables::spilled::Spilled).
+pub(crate) const SPILLED: &[u8] = &[RESERVED, b'z'];
+
+/// Where the counts of payloads outside the log start, one row a payload.
+pub(crate) const PAYLOADS: &[u8] = &[RESERVED, b'p'];
+
+/// Bytes of [`payload_key`].
+pub(crate) const PAYLOAD_KEY_BYTES: usize = 16;
+
+/// Where reference counts start, one row a segment: its number, and references and bytes, 8 bytes each, big-endian.
 pub(crate) const COUNTS: &[u8] = &[RESERVED, b'r'];
 
 /// Where system rows start; their names follow.
@@ -22,6 +31,32 @@ pub(crate) const SYSTEM: &[u8] = &[RESERVED, b's'];
 /// The key of the count of one segment.
 pub(crate) fn count_key(segment: SegmentId) -> Vec<u8> {
     [COUNTS, &segment.0.to_be_bytes()].concat()
+}
+
+/// The key of a payload outside the log, in the keyspace that holds the bytes: index, offset and length, big-endian.
+/// The length is part of it because an empty payload shares its offset with the next one.
+pub(crate) fn payload_key(payload: PayloadRef) -> [u8; PAYLOAD_KEY_BYTES] {
+    let mut key = [0; PAYLOAD_KEY_BYTES];
+    key[..8].copy_from_slice(&payload.index.to_be_bytes());
+    key[8..12].copy_from_slice(&payload.offset.to_be_bytes());
+    key[12..].copy_from_slice(&payload.len.to_be_bytes());
+    key
+}
+
+/// Inverse of [`payload_key`].
+pub(crate) fn read_payload_key(key: &[u8]) -> Option<PayloadRef> {
+    let (index, rest) = key.split_first_chunk()?;
+    let (offset, rest) = rest.split_first_chunk()?;
+    Some(PayloadRef {
+        index: u64::from_be_bytes(*index),
+        offset: u32::from_be_bytes(*offset),
+        len: u32::from_be_bytes(rest.try_into().ok()?),
+    })
+}
+
+/// The key of the count of one payload outside the log.
+pub(crate) fn payload_count_key(payload: PayloadRef) -> Vec<u8> {
+    [PAYLOADS, &payload_key(payload)].concat()
 }
 
 /// The key of a system row.
@@ -39,12 +74,32 @@ pub(crate) fn read_number(value: &[u8]) -> Option<u64> {
     Some(u64::from_be_bytes(value.try_into().ok()?))
 }
 
-/// The name of a group's keyspace. Each restore makes a new generation.
-pub(crate) fn keyspace_name(group: GroupId, generation: u64) -> String {
-    format!("g{group}-{generation}")
+/// Which of a group's two keyspaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Rows, counts and positions.
+    Rows,
+    /// The bytes of payloads outside the log.
+    Payloads,
+}
+
+impl Part {
+    fn letter(self) -> char {
+        match self {
+            Self::Rows => 'g',
+            Self::Payloads => 'p',
+        }
+    }
+}
+
+/// The name of a group's keyspace. Each snapshot that is received makes a new generation.
+pub(crate) fn keyspace_name(part: Part, group: GroupId, generation: u64) -> String {
+    format!("{}{group}-{generation}", part.letter())
 }
 
 /// The generation in the name of a keyspace of `group`.
-pub(crate) fn generation_of(group: GroupId, name: &str) -> Option<u64> {
-    name.strip_prefix(&format!("g{group}-"))?.parse().ok()
+pub(crate) fn generation_of(part: Part, group: GroupId, name: &str) -> Option<u64> {
+    name.strip_prefix(&format!("{}{group}-", part.letter()))?
+        .parse()
+        .ok()
 }

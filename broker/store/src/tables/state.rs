@@ -3,21 +3,40 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fjall::Keyspace;
+use fjall::{Keyspace, Snapshot};
 use millrace_model::Fault;
 
 use crate::log::SegmentId;
-use crate::tables::counts::Counts;
+use crate::tables::counts::{Counts, Live};
 use crate::tables::key::Key;
 use crate::tables::overlay::Overlay;
+use crate::tables::spilled::{Spilled, Watch};
 use crate::tables::{TableOptions, rows};
+
+/// Where a group's tables are kept.
+#[derive(Clone)]
+pub(crate) struct Home {
+    /// Counts the keyspaces that the group has had: a snapshot that is installed brings new ones.
+    pub(crate) generation: u64,
+    /// Rows, counts and positions.
+    pub(crate) rows: Keyspace,
+    /// The bytes of payloads outside the log.
+    pub(crate) payloads: Keyspace,
+}
+
+/// What fjall held at one commit.
+#[derive(Clone)]
+pub(crate) struct View {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) at: Position,
+}
 
 /// Rows on their way to fjall, with the position that they make together.
 pub(crate) struct Frozen {
     /// The rows, reference counts and the position itself included.
     pub(crate) rows: Overlay,
     /// Where they are to be written.
-    pub(crate) keyspace: Keyspace,
+    pub(crate) home: Home,
     /// The position once they are written.
     pub(crate) at: Position,
 }
@@ -78,14 +97,28 @@ pub(crate) struct State {
     /// Why nothing goes any more.
     pub(crate) fault: Option<Fault>,
     /// Where rows go.
-    pub(crate) keyspace: Keyspace,
+    pub(crate) home: Home,
+    /// What lies outside the log.
+    pub(crate) spilled: Spilled,
+    /// Whether its row differs.
+    pub(crate) spilled_changed: bool,
+    /// The move out of the log that is under way.
+    pub(crate) watch: Option<Watch>,
+    /// How many wait for a view.
+    pub(crate) views_wanted: usize,
+    /// The newest view, while anybody waits for one.
+    pub(crate) view: Option<View>,
+    /// Whether a snapshot is being received.
+    pub(crate) staging: bool,
+    /// The owner is gone: nothing new is begun.
+    pub(crate) closed: bool,
     /// Bytes last added to the gauge of all groups.
     pub(crate) reported: u64,
 }
 
 impl State {
-    /// Tables whose state in `keyspace` is synced, at `applied`.
-    pub(crate) fn new(keyspace: Keyspace, applied: u64, counts: Counts) -> Self {
+    /// Tables whose state in `home` is synced, at `applied`.
+    pub(crate) fn new(home: Home, applied: u64, counts: Counts, spilled: Spilled) -> Self {
         let at = Position { seq: 0, applied };
         Self {
             active: Overlay::default(),
@@ -104,7 +137,14 @@ impl State {
             held: false,
             holds: 0,
             fault: None,
-            keyspace,
+            home,
+            spilled,
+            spilled_changed: false,
+            watch: None,
+            views_wanted: 0,
+            view: None,
+            staging: false,
+            closed: false,
             reported: 0,
         }
     }
@@ -171,12 +211,30 @@ impl State {
         for (segment, count) in self.counts.take_changed() {
             rows.set_count(segment, count);
         }
+        if std::mem::take(&mut self.spilled_changed) {
+            rows.put(Key::new(rows::SPILLED), self.spilled.encode());
+        }
         rows.set_applied(self.committed.applied);
         self.frozen = self.committed;
         self.dirty_since = None;
-        let keyspace = self.keyspace.clone();
+        let home = self.home.clone();
         let at = self.committed;
-        self.in_flight = Some(Arc::new(Frozen { rows, keyspace, at }));
+        self.in_flight = Some(Arc::new(Frozen { rows, home, at }));
+    }
+
+    /// Begins a commit that is not of a log entry, and asks for it to be written at once. Its number.
+    pub(crate) fn commit_aside(&mut self, now: Instant) -> u64 {
+        self.committed.seq += 1;
+        self.dirty_since.get_or_insert(now);
+        self.freeze_wanted = self.committed.seq;
+        self.committed.seq
+    }
+
+    /// What the newest rows in memory say of `key`; `None` says: look in fjall.
+    pub(crate) fn in_memory(&self, key: &Key) -> Option<Option<&Vec<u8>>> {
+        let in_flight = || self.in_flight.as_ref()?.rows.get(key);
+        let slot = self.active.get(key).or_else(in_flight)?;
+        Some(slot.value())
     }
 
     /// There is no room for the rows in flight: they stay there.
@@ -237,11 +295,11 @@ impl State {
 }
 
 impl Overlay {
-    fn set_count(&mut self, segment: SegmentId, count: u64) {
+    fn set_count(&mut self, segment: SegmentId, count: Option<Live>) {
         let key = Key::new(&rows::count_key(segment));
         match count {
-            0 => self.remove(key),
-            count => self.put(key, rows::number(count)),
+            None => self.remove(key),
+            Some(count) => self.put(key, count.encode()),
         }
     }
 

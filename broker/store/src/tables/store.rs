@@ -3,19 +3,25 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{
+    CompressionType, Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode,
+};
 use millrace_model::{Fault, GroupId};
 
 use crate::log::SegmentId;
+use crate::tables::counts::Live;
 use crate::tables::fjall_fault::fault;
 use crate::tables::flusher::{Desk, Flusher};
 use crate::tables::room::Room;
+use crate::tables::rows::Part;
+use crate::tables::spilled::Spilled;
+use crate::tables::state::Home;
 use crate::tables::{GroupTables, TableMetrics, TableOptions, journal, rows};
 
 /// The tables of a node: one fjall database and one thread that writes to it. They close when this and the tables of
@@ -28,6 +34,7 @@ pub struct TableStore {
 /// What the tables of all groups share.
 pub(crate) struct StoreInner {
     pub(crate) db: Database,
+    pub(crate) dir: PathBuf,
     pub(crate) options: TableOptions,
     pub(crate) metrics: Arc<TableMetrics>,
     pub(crate) desk: Arc<Desk>,
@@ -56,7 +63,7 @@ impl TableStore {
         db.persist(PersistMode::SyncAll)
             .map_err(fault("sync tables"))?;
         let room = Room::open(dir, options.reserve_bytes)?;
-        let inner = Arc::new(StoreInner::start(db, room, options)?);
+        let inner = Arc::new(StoreInner::start(db, dir, room, options)?);
         Ok(Self { inner, new })
     }
 
@@ -124,7 +131,7 @@ fn sync_parent(dir: &Path) -> Result<(), Fault> {
 }
 
 impl StoreInner {
-    fn start(db: Database, room: Room, options: TableOptions) -> Result<Self, Fault> {
+    fn start(db: Database, dir: &Path, room: Room, options: TableOptions) -> Result<Self, Fault> {
         let desk = Arc::new(Desk::new());
         let metrics = Arc::new(TableMetrics::default());
         let flusher = Flusher {
@@ -141,6 +148,7 @@ impl StoreInner {
             .map_err(|error| Fault::new("start the flusher of tables", error))?;
         Ok(Self {
             db,
+            dir: dir.to_path_buf(),
             options,
             metrics,
             desk,
@@ -148,23 +156,22 @@ impl StoreInner {
         })
     }
 
-    /// The keyspace of `group` with its generation, position and counts. Other generations are left-overs of a restore
-    /// and are deleted.
+    /// The tables of `group` as they are found. Other generations are left-overs of snapshots and are deleted.
     pub(crate) fn load(&self, group: GroupId) -> Result<Loaded, Fault> {
         let mut found = Vec::new();
-        for generation in self.generations(group) {
-            let keyspace = self.keyspace(group, generation)?;
+        for generation in self.generations(Part::Rows, group) {
+            let keyspace = self.keyspace(Part::Rows, group, generation)?;
             let applied = read_applied(&keyspace)?;
             found.push((generation, keyspace, applied));
         }
         found.sort_by_key(|(generation, _, applied)| (applied.is_some(), *generation));
-        let Some((generation, keyspace, applied)) = found.pop() else {
-            return self.create(group, self.keyspace(group, 0)?);
+        let Some((generation, rows, applied)) = found.pop() else {
+            return self.create(group);
         };
         let Some(applied) = applied else {
             let lone = generation == 0 && found.is_empty();
-            if lone && keyspace.is_empty().map_err(fault("open rows"))? {
-                return self.create(group, keyspace);
+            if lone && rows.is_empty().map_err(fault("open rows"))? {
+                return self.create(group);
             }
             let reason = format!("group {group}: no keyspace is complete");
             return Err(Fault::new("open tables", reason));
@@ -172,26 +179,61 @@ impl StoreInner {
         for (_, keyspace, _) in found {
             self.delete(keyspace)?;
         }
-        let counts = read_counts(&keyspace)?;
-        Ok(Loaded {
+        self.delete_payloads_but(group, generation)?;
+        let payloads = self.keyspace(Part::Payloads, group, generation)?;
+        let (counts, spilled) = (read_counts(&rows)?, read_spilled(&rows)?);
+        let home = Home {
             generation,
-            keyspace,
+            rows,
+            payloads,
+        };
+        Ok(Loaded {
+            home,
             applied,
             counts,
+            spilled,
         })
     }
 
-    fn generations(&self, group: GroupId) -> Vec<u64> {
+    fn delete_payloads_but(&self, group: GroupId, kept: u64) -> Result<(), Fault> {
+        let generations = self.generations(Part::Payloads, group);
+        for generation in generations.into_iter().filter(|other| *other != kept) {
+            self.delete(self.keyspace(Part::Payloads, group, generation)?)?;
+        }
+        Ok(())
+    }
+
+    fn generations(&self, part: Part, group: GroupId) -> Vec<u64> {
         let names = self.db.list_keyspace_names();
-        let generation = |name: &str| rows::generation_of(group, name);
+        let generation = |name: &str| rows::generation_of(part, group, name);
         names.iter().filter_map(|name| generation(name)).collect()
     }
 
-    /// Opens or makes the keyspace of a generation.
-    pub(crate) fn keyspace(&self, group: GroupId, generation: u64) -> Result<Keyspace, Fault> {
+    /// Opens or makes both keyspaces of a generation.
+    pub(crate) fn home(&self, group: GroupId, generation: u64) -> Result<Home, Fault> {
+        Ok(Home {
+            generation,
+            rows: self.keyspace(Part::Rows, group, generation)?,
+            payloads: self.keyspace(Part::Payloads, group, generation)?,
+        })
+    }
+
+    /// Opens or makes one keyspace of a generation.
+    pub(crate) fn keyspace(
+        &self,
+        part: Part,
+        group: GroupId,
+        generation: u64,
+    ) -> Result<Keyspace, Fault> {
         let memtable = self.options.memtable_bytes;
-        let options = || KeyspaceCreateOptions::default().max_memtable_size(memtable);
-        let name = rows::keyspace_name(group, generation);
+        let options = || {
+            let options = KeyspaceCreateOptions::default().max_memtable_size(memtable);
+            match part {
+                Part::Rows => options,
+                Part::Payloads => options.with_kv_separation(Some(separation())),
+            }
+        };
+        let name = rows::keyspace_name(part, group, generation);
         self.db
             .keyspace(&name, options)
             .map_err(fault("open a keyspace"))
@@ -204,26 +246,50 @@ impl StoreInner {
             .map_err(fault("delete a keyspace"))
     }
 
-    fn create(&self, group: GroupId, keyspace: Keyspace) -> Result<Loaded, Fault> {
+    /// Deletes both keyspaces of a generation.
+    pub(crate) fn delete_home(&self, home: Home) -> Result<(), Fault> {
+        self.delete(home.rows)?;
+        self.delete(home.payloads)
+    }
+
+    fn create(&self, group: GroupId) -> Result<Loaded, Fault> {
         tracing::info!(%group, "new tables");
+        let home = self.home(group, 0)?;
         let mut batch = self.db.batch().durability(Some(PersistMode::SyncAll));
-        batch.insert(&keyspace, rows::APPLIED, rows::number(0));
+        batch.insert(&home.rows, rows::APPLIED, rows::number(0));
         batch.commit().map_err(fault("create rows"))?;
         Ok(Loaded {
-            generation: 0,
-            keyspace,
+            home,
             applied: 0,
             counts: BTreeMap::new(),
+            spilled: Spilled::default(),
         })
     }
 }
 
+/// Payloads are written once, read rarely and dropped one by one: values lie in files of their own, and compactions
+/// move keys alone, until a third of such a file is dead.
+fn separation() -> KvSeparationOptions {
+    KvSeparationOptions::default()
+        .compression(CompressionType::None)
+        .separation_threshold(SEPARATED_BYTES_MIN)
+        .file_target_size(BLOB_FILE_BYTES)
+        .staleness_threshold(0.33)
+        .age_cutoff(1.0)
+}
+
+/// Smaller values stay beside their keys.
+const SEPARATED_BYTES_MIN: u32 = 128;
+
+/// Small enough that one file is rewritten in well under a second.
+const BLOB_FILE_BYTES: u64 = 16 << 20;
+
 /// What the tables of a group were found to be.
 pub(crate) struct Loaded {
-    pub(crate) generation: u64,
-    pub(crate) keyspace: Keyspace,
+    pub(crate) home: Home,
     pub(crate) applied: u64,
-    pub(crate) counts: BTreeMap<SegmentId, u64>,
+    pub(crate) counts: BTreeMap<SegmentId, Live>,
+    pub(crate) spilled: Spilled,
 }
 
 fn read_applied(keyspace: &Keyspace) -> Result<Option<u64>, Fault> {
@@ -237,17 +303,25 @@ fn read_applied(keyspace: &Keyspace) -> Result<Option<u64>, Fault> {
     rows::read_number(&value).ok_or_else(bad).map(Some)
 }
 
-fn read_counts(keyspace: &Keyspace) -> Result<BTreeMap<SegmentId, u64>, Fault> {
-    let read = |guard: fjall::Guard| {
-        let (key, value) = guard.into_inner().map_err(fault("read reference counts"))?;
-        let segment = key.get(rows::COUNTS.len()..).and_then(rows::read_number);
-        let count = segment.zip(rows::read_number(&value));
-        let bad = || Fault::new("read reference counts", "a row has a wrong length");
-        count
-            .map(|(segment, count)| (SegmentId(segment), count))
-            .ok_or_else(bad)
-    };
-    keyspace.prefix(rows::COUNTS).map(read).collect()
+fn read_counts(keyspace: &Keyspace) -> Result<BTreeMap<SegmentId, Live>, Fault> {
+    keyspace.prefix(rows::COUNTS).map(read_count).collect()
+}
+
+/// One row of references to a segment.
+pub(crate) fn read_count(guard: fjall::Guard) -> Result<(SegmentId, Live), Fault> {
+    let (key, value) = guard.into_inner().map_err(fault("read reference counts"))?;
+    let segment = key.get(rows::COUNTS.len()..).and_then(rows::read_number);
+    let count = segment.zip(Live::decode(&value));
+    let bad = || Fault::new("read reference counts", "a row has a wrong length");
+    count
+        .map(|(segment, count)| (SegmentId(segment), count))
+        .ok_or_else(bad)
+}
+
+fn read_spilled(keyspace: &Keyspace) -> Result<Spilled, Fault> {
+    let row = keyspace.get(rows::SPILLED);
+    let row = row.map_err(fault("read what was moved out of the log"))?;
+    row.map_or(Ok(Spilled::default()), |row| Spilled::decode(&row))
 }
 
 impl Drop for StoreInner {

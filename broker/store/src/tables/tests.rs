@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use millrace_model::{GroupId, Tables};
+use millrace_model::{GroupId, PayloadRef, Tables};
 
 use crate::log::SegmentId;
 use crate::refs::Segments;
@@ -63,6 +63,15 @@ pub(super) fn open(dir: &Path, options: TableOptions) -> (TableStore, GroupTable
     let store = TableStore::open(dir.join("tables"), options).unwrap();
     let group = store.group(GROUP).unwrap();
     (store, group)
+}
+
+/// A payload of entry `index`.
+pub(super) fn place(index: u64) -> PayloadRef {
+    PayloadRef {
+        index,
+        offset: 0,
+        len: 10,
+    }
 }
 
 /// All rows of a machine.

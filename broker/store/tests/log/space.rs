@@ -124,6 +124,48 @@ fn segments_are_given_back_even_when_the_last_byte_is_taken() {
     assert_eq!(indexes(&log.group(G)), [index + 1, index + 2]);
 }
 
+#[test]
+fn room_on_the_disk_is_left_to_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let selfless = LogOptions {
+        disk_reserve_bytes: u64::MAX / 2,
+        ..options()
+    };
+    let log = Log::open(dir.path(), selfless).unwrap();
+    eventually("no further segment", || log.space().full);
+    fill(&log.group(G), 1, 10, 1000);
+    drop(log);
+    let log = Log::open(dir.path(), options()).unwrap();
+    eventually("room", || {
+        !log.space().full && log.metrics().read().segments_free == 2
+    });
+}
+
+#[test]
+fn segments_kept_for_a_burst_go_when_nothing_happens() {
+    let dir = tempfile::tempdir().unwrap();
+    let brisk = LogOptions {
+        idle_after: std::time::Duration::from_millis(50),
+        ..options()
+    };
+    let log = Log::open(dir.path(), brisk).unwrap();
+    let group = log.group(G);
+    fill(&group, 1, 400, 1000);
+    assert!(segment_files(dir.path()).len() > 5);
+    group.purge(id(1, 400)).unwrap();
+    vote(&group, b"sync");
+    group.flushed(400, &live(&[]));
+    eventually("given back", || log.metrics().read().segments_live == 1);
+    eventually("removed", || log.metrics().read().segments_free == 2);
+    let files = std::fs::read_dir(dir.path()).unwrap();
+    let free = files.filter(|file| {
+        let name = file.as_ref().unwrap().file_name();
+        name.to_string_lossy().ends_with(".free")
+    });
+    assert_eq!(free.count(), 2);
+    fill(&group, 401, 500, 1000);
+}
+
 /// A real file system without room. Needs root and tmpfs; elsewhere the limit above stands for it.
 #[test]
 fn a_real_disk_that_is_full_ends_by_itself() {

@@ -18,6 +18,7 @@ pub(crate) fn options() -> LogOptions {
     LogOptions {
         segment_bytes: 64 << 10,
         full_retry: Duration::from_millis(20),
+        disk_reserve_bytes: 0,
         ..LogOptions::default()
     }
 }

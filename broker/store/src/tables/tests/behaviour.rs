@@ -126,7 +126,7 @@ fn system_rows_are_invisible_to_machines() {
     let dir = tempfile::tempdir().unwrap();
     let (_store, mut tables) = open(dir.path(), lazy());
     tables.set_system("vote", vec![1]);
-    tables.retain(150, 2);
+    tables.retain(place(150), 2);
     tables.commit(200);
     for flushed in [false, true] {
         if flushed {
@@ -215,9 +215,9 @@ fn references_are_counted_by_segment_and_survive() {
         ..lazy()
     };
     let (store, mut tables) = open(dir.path(), options());
-    tables.retain(150, 3);
-    tables.retain(199, 1);
-    tables.retain(310, 1);
+    tables.retain(place(150), 3);
+    tables.retain(place(199), 1);
+    tables.retain(place(310), 1);
     tables.commit(310);
     assert_eq!(
         tables.references(),
@@ -225,8 +225,8 @@ fn references_are_counted_by_segment_and_survive() {
     );
     tables.flush().unwrap();
     assert_eq!(log.told(GROUP), (310, vec![1, 3]));
-    tables.release(150, 3);
-    tables.release(199, 1);
+    tables.release(place(150), 3);
+    tables.release(place(199), 1);
     tables.commit(320);
     // The synced state still refers to segment 1, and after a crash the present one is gone.
     assert_eq!(tables.references(), BTreeMap::from([(SegmentId(3), 1)]));
@@ -241,7 +241,7 @@ fn references_are_counted_by_segment_and_survive() {
         tables.references(),
         BTreeMap::from([(SegmentId(1), 4), (SegmentId(3), 1)])
     );
-    tables.release(150, 4);
+    tables.release(place(150), 4);
     tables.commit(320);
     tables.flush().unwrap();
     assert_eq!(log.told(GROUP), (320, vec![3]));
@@ -297,7 +297,7 @@ fn a_snapshot_is_one_commit_and_restores_elsewhere() {
     let (store, mut tables) = open(dir.path(), lazy());
     (0..100_u8).for_each(|n| tables.insert(&[b'm', n], vec![n; 50]));
     tables.set_system("members", vec![9]);
-    tables.retain(150, 3);
+    tables.retain(place(150), 3);
     tables.commit(150);
     let snapshot = tables.snapshot().unwrap();
     tables.remove(&[b'm', 3]);
@@ -310,16 +310,29 @@ fn a_snapshot_is_one_commit_and_restores_elsewhere() {
     let elsewhere = tempfile::tempdir().unwrap();
     let (other_store, mut other) = open(elsewhere.path(), lazy());
     other.put(b"junk", vec![1]);
-    other.retain(20, 1);
+    other.retain(place(20), 1);
     other.commit(1);
-    other
-        .restore(150, rows.into_iter().map(Ok), &[(150, 3)])
+    let mut staged = other.handle().stage().unwrap();
+    staged
+        .add_payloads(&[(place(150), 3, b"ten bytes.")])
         .unwrap();
+    staged.add_rows(rows).unwrap();
+    staged.finish(150).unwrap();
+    assert!(other.handle().stage().is_err(), "one at a time");
+    assert_eq!(all(&other).len(), 1, "nothing is touched before");
+    other.install(staged).unwrap();
     let check = |other: &GroupTables| {
         assert_eq!(all(other).len(), 100);
         assert_eq!(other.system("members").unwrap().unwrap(), [9]);
         assert_eq!((other.applied(), other.flushed()), (150, 150));
-        assert_eq!(other.references(), BTreeMap::from([(SegmentId(1), 3)]));
+        assert_eq!(other.references(), BTreeMap::new());
+        let handle = other.handle();
+        assert_eq!(handle.floor(), 150);
+        assert_eq!(
+            handle.payload(place(150)).unwrap().unwrap(),
+            &b"ten bytes."[..]
+        );
+        assert_eq!((handle.outside().payloads, handle.outside().bytes), (1, 10));
     };
     check(&other);
     drop((other_store, other));
@@ -327,56 +340,78 @@ fn a_snapshot_is_one_commit_and_restores_elsewhere() {
     check(&other);
     assert_eq!(
         other_store.inner.db.keyspace_count(),
-        1,
+        2,
         "the old rows are gone"
     );
     other.put(b"more", vec![1]);
+    other.release(place(150), 2);
     other.commit(151);
     other.flush().unwrap();
+    let handle = other.handle();
+    assert!(handle.payload(place(150)).unwrap().is_some());
+    other.release(place(150), 1);
+    other.commit(152);
+    other.flush().unwrap();
+    assert_eq!(
+        handle.payload(place(150)).unwrap(),
+        None,
+        "gone with its last reference"
+    );
+    assert_eq!(handle.outside().payloads, 0);
+    other.health().unwrap();
+    other.release(place(150), 1);
+    other.commit(153);
+    assert!(other.health().is_err(), "more is released than there was");
     drop((store, tables));
 }
 
 #[test]
-fn a_restore_that_fails_changes_nothing() {
+fn a_snapshot_that_is_not_in_order_is_refused_and_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let (store, mut tables) = open(dir.path(), lazy());
     tables.put(b"a", vec![1]);
     tables.commit(5);
-    let row = |key: &[u8]| Ok((key.to_vec(), vec![7]));
-    let broken = || Err(millrace_model::Fault::new("read a snapshot", "broken"));
+    let row = |key: &[u8]| (key.to_vec(), vec![7]);
     for rows in [
-        vec![row(b"a"), broken()],
         vec![row(b"b"), row(b"a")],
         vec![row(b"\0a")],
+        vec![row(b"a"), row(b"a")],
     ] {
-        assert!(tables.restore(9, rows, &[]).is_err());
-        tables.health().unwrap();
-        assert_eq!(all(&tables), [(b"a".to_vec(), vec![1])]);
+        let mut staged = tables.handle().stage().unwrap();
+        assert!(staged.add_rows(rows).is_err());
     }
-    assert!(
-        tables
-            .restore(9, vec![row(b"a")], &[(1_000_000, 1)])
-            .is_err()
-    );
-    tables.restore(4, vec![row(b"b")], &[]).unwrap();
+    let mut staged = tables.handle().stage().unwrap();
+    staged.add_payloads(&[(place(7), 1, [1; 10])]).unwrap();
+    assert!(staged.add_payloads(&[(place(7), 1, [1; 10])]).is_err());
+    assert!(staged.add_payloads(&[(place(8), 1, [1; 9])]).is_err());
+    assert!(staged.add_payloads(&[(place(8), 0, [1; 10])]).is_err());
+    assert!(tables.install(staged).is_err(), "it is not complete");
+    tables.health().unwrap();
+    assert_eq!(all(&tables), [(b"a".to_vec(), vec![1])]);
+    assert_eq!(store.inner.db.keyspace_count(), 2);
+    let mut staged = tables.handle().stage().unwrap();
+    staged.add_rows(vec![row(b"b")]).unwrap();
+    staged.finish(4).unwrap();
+    tables.install(staged).unwrap();
     assert_eq!((tables.applied(), all(&tables).len()), (4, 1));
     drop((store, tables));
     assert_eq!(open(dir.path(), lazy()).1.applied(), 4);
 }
 
 #[test]
-fn a_restore_cut_off_by_a_crash_is_forgotten() {
+fn a_snapshot_cut_off_by_a_crash_is_forgotten() {
     let dir = tempfile::tempdir().unwrap();
     let (store, mut tables) = open(dir.path(), lazy());
     tables.put(b"a", vec![1]);
     tables.commit(5);
     tables.flush().unwrap();
-    // What a restore leaves before its last batch.
-    let half = store.inner.keyspace(GROUP, 1).unwrap();
-    half.insert("b", "2").unwrap();
+    // What a snapshot leaves before its last batch.
+    let half = store.inner.home(GROUP, 1).unwrap();
+    half.rows.insert("b", "2").unwrap();
+    half.payloads.insert("b", "2").unwrap();
     drop(half);
     drop((store, tables));
     let (store, tables) = open(dir.path(), lazy());
     assert_eq!(all(&tables), [(b"a".to_vec(), vec![1])]);
-    assert_eq!(store.inner.db.keyspace_count(), 1);
+    assert_eq!(store.inner.db.keyspace_count(), 2);
 }

@@ -132,7 +132,7 @@ fn a_journal_cut_anywhere_comes_back_at_a_commit() {
             );
         }
         tables.remove(&[b'm', u8::try_from(round - 1).unwrap(), 1]);
-        tables.retain(100 * round, 1);
+        tables.retain(place(100 * round), 1);
         tables.commit(100 * round);
         tables.flush().unwrap();
         states.insert(tables.applied(), all(&tables));
@@ -269,8 +269,8 @@ fn a_reference_to_no_segment_or_below_zero_is_a_fault() {
     for (retained, released) in [(2_000_000, 0), (150, 2)] {
         let dir = tempfile::tempdir().unwrap();
         let (_store, mut tables) = open(dir.path(), lazy());
-        tables.retain(retained, 1);
-        tables.release(150, released);
+        tables.retain(place(retained), 1);
+        tables.release(place(150), released);
         tables.commit(150);
         assert!(tables.health().is_err());
         assert!(tables.flush().is_err());
@@ -281,8 +281,8 @@ fn a_reference_to_no_segment_or_below_zero_is_a_fault() {
 fn references_within_one_batch_may_come_in_any_order() {
     let dir = tempfile::tempdir().unwrap();
     let (_store, mut tables) = open(dir.path(), lazy());
-    tables.release(150, 1);
-    tables.retain(150, 2);
+    tables.release(place(150), 1);
+    tables.retain(place(150), 2);
     tables.commit(150);
     tables.health().unwrap();
     assert_eq!(tables.references(), BTreeMap::from([(SegmentId(1), 1)]));
@@ -293,7 +293,10 @@ fn tables_without_a_position_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let (store, tables) = open(dir.path(), lazy());
     drop(tables);
-    let keyspace = store.inner.keyspace(GROUP, 0).unwrap();
+    let keyspace = store
+        .inner
+        .keyspace(crate::tables::rows::Part::Rows, GROUP, 0)
+        .unwrap();
     keyspace.insert("m", "row").unwrap();
     keyspace.remove(crate::tables::rows::APPLIED).unwrap();
     drop(keyspace);

@@ -96,7 +96,7 @@ impl World {
                     .references
                     .entry(SegmentId(segment.into()))
                     .or_default() += 1;
-                self.tables().retain(u64::from(segment) * 100 + 7, 1);
+                self.tables().retain(place(u64::from(segment) * 100 + 7), 1);
             }
             Step::Release(segment) => self.release(SegmentId(segment.into())),
             Step::Commit => self.commit(),
@@ -129,7 +129,7 @@ impl World {
         if *count == 0 {
             self.now.references.remove(&segment);
         }
-        self.tables().release(segment.0 * 100 + 50, 1);
+        self.tables().release(place(segment.0 * 100 + 50), 1);
     }
 
     fn commit(&mut self) {

@@ -1,0 +1,61 @@
+//! Reading payloads, wherever they are.
+
+use bytes::Bytes;
+use millrace_model::{Fault, PayloadRef};
+
+use crate::log::{GroupLog, LogError};
+use crate::tables::TableHandle;
+
+/// The payloads of one group: in the log, or moved out of it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Payloads {
+    log: GroupLog,
+    tables: TableHandle,
+}
+
+impl Payloads {
+    /// Of the group that `log` and `tables` both belong to.
+    pub fn new(log: GroupLog, tables: TableHandle) -> Self {
+        debug_assert_eq!(log.id(), tables.id(), "log and tables of one group");
+        Self { log, tables }
+    }
+
+    /// The bytes of `places`, in the order asked; neighbours in the log are read from disk together. Every byte that
+    /// comes from the disk is verified.
+    ///
+    /// # Errors
+    /// A payload is in neither place (its last reference is gone), is damaged, or cannot be read.
+    pub fn read(&self, places: &[PayloadRef]) -> Result<Vec<Bytes>, Fault> {
+        let floor = self.tables.floor();
+        if places.iter().all(|place| place.index > floor) {
+            match self.log.payloads(places) {
+                Err(LogError::Missing { .. }) => {}
+                found => return found.map_err(failed),
+            }
+        }
+        places.iter().map(|place| self.one(*place, floor)).collect()
+    }
+
+    fn one(&self, place: PayloadRef, floor: u64) -> Result<Bytes, Fault> {
+        if place.index > floor {
+            match self.log.payload(place.index, place.offset, place.len) {
+                Err(LogError::Missing { .. }) => {}
+                found => return found.map_err(failed),
+            }
+        }
+        self.tables.payload(place)?.ok_or_else(|| missing(place))
+    }
+}
+
+fn failed(error: LogError) -> Fault {
+    Fault::new("read a payload", error)
+}
+
+/// The fault of a payload that is nowhere.
+pub(crate) fn missing(place: PayloadRef) -> Fault {
+    let PayloadRef { index, offset, len } = place;
+    let reason = format!(
+        "{len} bytes at {offset} of entry {index} are neither in the log nor outside of it"
+    );
+    Fault::new("read a payload", reason)
+}
