@@ -3,6 +3,7 @@
 
 mod gate;
 mod life;
+mod load;
 mod nodes;
 mod rig;
 mod snapshots;
