@@ -10,10 +10,16 @@ use std::time::Duration;
 use millrace_model::command::{Adopt, CatalogCommand};
 use millrace_model::{Command, Fault, Proposal, Revision, Unavailable};
 
+use tokio::time::Instant;
+
 use crate::group::Group;
+use crate::leadership::Leader;
 
 /// How long to wait after news could not be proposed.
 const RETRY: Duration = Duration::from_millis(200);
+
+/// How long a leader may take to be sure that it leads.
+const SURE_MAX: Duration = Duration::from_secs(1);
 
 /// Revisions after which group 0 forgets news that every data group has adopted.
 const NEWS_KEPT: u64 = 256;
@@ -38,7 +44,13 @@ pub(crate) async fn follow(meta: Arc<Group>, data: Arc<Group>) {
     }
 }
 
+/// The leader of `data` may be another node than that of `meta`: what is told is what is applied here of both. A new
+/// leader first applies all that its predecessors have committed, or it would tell what was told already.
 async fn adopt(meta: &Group, data: &Group, have: Revision) -> Result<(), Unavailable> {
+    if data.leader() != Leader::Alone {
+        data.linear(Instant::now() + SURE_MAX).await?;
+    }
+    let have = have.max(*data.view.revision.borrow());
     let news = news(meta, have, data.id)?;
     data.commit(Proposal::bare(Command::Adopt(news))).await?;
     Ok(())

@@ -6,11 +6,10 @@ use std::io;
 use bytes::Bytes;
 use millrace_store::log::{LogEntry, LogId};
 use openraft::EntryPayload;
-use openraft::impls::BasicNode;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::types::{Body, Entry, Membership, Position, StoredMembership, Vote, position};
+use crate::types::{Body, Entry, Member, Membership, Position, StoredMembership, Vote, position};
 
 /// What the body of a record is.
 const TAG_BLANK: u8 = 0;
@@ -32,7 +31,7 @@ struct MembershipRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     at: Option<(u64, u64)>,
     voters: Vec<BTreeSet<u64>>,
-    nodes: BTreeMap<u64, String>,
+    nodes: BTreeMap<u64, Member>,
 }
 
 fn encode<T: Serialize>(value: &T) -> Vec<u8> {
@@ -85,15 +84,13 @@ fn membership_record(at: Option<&Position>, membership: &Membership) -> Membersh
         voters: membership.get_joint_config().clone(),
         nodes: membership
             .nodes()
-            .map(|(node, at)| (*node, at.addr.clone()))
+            .map(|(node, member)| (*node, member.clone()))
             .collect(),
     }
 }
 
 fn membership_of(record: MembershipRecord) -> io::Result<Membership> {
-    let node = |(node, addr)| (node, BasicNode { addr });
-    let nodes: BTreeMap<_, _> = record.nodes.into_iter().map(node).collect();
-    Membership::new(record.voters, nodes)
+    Membership::new(record.voters, record.nodes)
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))
 }
 

@@ -1,6 +1,6 @@
 //! One Raft group of this node.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -11,15 +11,22 @@ use millrace_store::log::{GroupLog, Log};
 use millrace_store::spill::Payloads;
 use millrace_store::tables::GroupTables;
 use openraft::async_runtime::WatchReceiver as _;
-use openraft::{Config, ServerState, SnapshotPolicy};
+use openraft::errors::{LinearizableReadError, RaftError};
+use openraft::{Config, LinearizerOption, ServerState, SnapshotPolicy};
+use tokio::time::Instant;
 
 use crate::apply::{ApplyLane, View};
 use crate::batcher::Batcher;
+use crate::leadership::{Leader, Leadership};
 use crate::log_store::LogStore;
-use crate::network::Peers;
 use crate::options::ClusterOptions;
+use crate::peer::network::Network;
+use crate::peer::peers::Peers;
 use crate::state_machine::StateMachine;
-use crate::types::Raft;
+use crate::types::{Member, Raft};
+
+/// How long a read waits for a majority to answer a heartbeat when the lease has run out.
+const HEARTBEAT_MAX: Duration = Duration::from_millis(250);
 
 /// One Raft group of this node: its agreement, its batcher, its apply lane.
 pub(crate) struct Group {
@@ -37,15 +44,19 @@ pub(crate) struct Group {
     pub(crate) applier: ApplyLane,
     /// Its batcher.
     pub(crate) batcher: Batcher,
+    /// Who leads it.
+    pub(crate) leadership: Leadership,
     commit_timeout: Duration,
 }
 
 impl Group {
-    /// Starts the group on its log and tables; a group that was never started becomes one of this voter alone.
+    /// Starts the group on its log and tables. A group that has no members yet waits for [`Group::found`], or for a
+    /// leader to take it in.
     pub(crate) async fn start(
         tables: GroupTables,
         node_log: &Log,
         view: Arc<View>,
+        peers: Arc<Peers>,
         options: &ClusterOptions,
     ) -> Result<Self, Fault> {
         check_whole(&tables, node_log)?;
@@ -55,29 +66,97 @@ impl Group {
         let fault = |error: &dyn std::fmt::Display| Fault::new("start the group", error);
         let config = Arc::new(config(id).validate().map_err(|error| fault(&error))?);
         let stores = (LogStore(log.clone()), StateMachine(applier.clone()));
-        let raft = Raft::new(options.node, config, Peers, stores.0, stores.1)
+        let network = Network { group: id.0, peers };
+        let raft = Raft::new(options.node, config, network, stores.0, stores.1)
             .await
             .map_err(|error| fault(&error))?;
-        if !raft.is_initialized().await.map_err(|error| fault(&error))? {
-            let members = std::collections::BTreeMap::from([(
-                options.node,
-                openraft::impls::BasicNode::default(),
-            )]);
-            raft.initialize(members)
-                .await
-                .map_err(|error| fault(&error))?;
-        }
         let batcher = Batcher::start(raft.clone());
         Ok(Self {
             id,
             view,
             log,
             payloads: applier.payloads(),
-            raft,
             applier,
+            leadership: Leadership::of(&raft),
+            raft,
             batcher,
             commit_timeout: options.commit_timeout,
         })
+    }
+
+    /// Writes down the first members. Every one of them does, all the same; whoever is elected leads.
+    ///
+    /// # Errors
+    /// A [`Fault`] when the log takes it not.
+    pub(crate) async fn found(&self, founders: &BTreeMap<u64, Member>) -> Result<(), Fault> {
+        let fault = |error: &dyn std::fmt::Display| Fault::new("found the group", error);
+        let begun = self.raft.is_initialized().await;
+        if begun.map_err(|error| fault(&error))? {
+            return Ok(());
+        }
+        match self.raft.initialize(founders.clone()).await {
+            Ok(()) => Ok(()),
+            // A leader was faster with the same members.
+            Err(RaftError::APIError(openraft::errors::InitializeError::NotAllowed(_))) => Ok(()),
+            Err(error) => Err(fault(&error)),
+        }
+    }
+
+    /// The members, and which of them vote. Asks the core itself: the metrics come later.
+    ///
+    /// # Errors
+    /// A [`Fault`] when the core has stopped.
+    pub(crate) async fn members(&self) -> Result<(BTreeSet<u64>, BTreeSet<u64>), Fault> {
+        let members = self.raft.with_raft_state(|state| {
+            let membership = state.membership_state.effective().membership();
+            let members = membership.nodes().map(|(node, _)| *node).collect();
+            (members, membership.voter_ids().collect())
+        });
+        members
+            .await
+            .map_err(|fatal| Fault::new("start the group", fatal))
+    }
+
+    /// Who leads the group.
+    pub(crate) fn leader(&self) -> Leader {
+        self.leadership.leader()
+    }
+
+    /// Ready when this node surely leads, and has applied everything that anybody was told before. Costs no message
+    /// while a majority answered heartbeats within the lease, which is measured by a clock that never jumps.
+    ///
+    /// # Errors
+    /// [`Unavailable::NoQuorum`] when it does not lead, or cannot be sure of it before `deadline`.
+    pub(crate) async fn linear(&self, deadline: Instant) -> Result<u64, Unavailable> {
+        let sure = async {
+            // The lease, as it is; when it has run out a heartbeat is sent at once, and not waited for longer than this.
+            let lease = LinearizerOption::new(None, true).with_wait_timeout(HEARTBEAT_MAX);
+            let sure = self.raft.ensure_linearizable(lease).await;
+            sure.map(|position| position.index())
+                .map_err(|error| match error {
+                    RaftError::APIError(LinearizableReadError::ForwardToLeader(_))
+                    | RaftError::APIError(LinearizableReadError::QuorumNotEnough(_)) => {
+                        Unavailable::NoQuorum
+                    }
+                    RaftError::Fatal(fatal) => Unavailable::NotReady(fatal.to_string()),
+                })
+        };
+        let sure = tokio::time::timeout_at(deadline, sure).await;
+        sure.unwrap_or(Err(Unavailable::NoQuorum))
+    }
+
+    /// Waits until entry `index` is applied here.
+    ///
+    /// # Errors
+    /// [`Unavailable::NoQuorum`] when that takes until `deadline`.
+    pub(crate) async fn applied(&self, index: u64, deadline: Instant) -> Result<(), Unavailable> {
+        if self.view.applied.load(Ordering::Acquire) >= index {
+            return Ok(());
+        }
+        let patience = deadline.saturating_duration_since(Instant::now());
+        let wait = self.raft.wait(Some(patience));
+        let applied = wait.applied_index_at_least(Some(index), "a fresh read");
+        applied.await.map(|_| ()).map_err(|_| Unavailable::NoQuorum)
     }
 
     /// Commits one command here.
@@ -105,28 +184,33 @@ impl Group {
 
     /// Whether this node leads the group.
     pub(crate) fn is_leader(&self) -> bool {
-        self.raft.is_leader()
+        self.leadership.is_here()
     }
 
-    /// How the group stands.
+    /// How the group stands, as this node knows it: only a leader knows how far the others are.
     pub(crate) fn status(&self) -> GroupStatus {
         let metrics = self.raft.metrics().borrow_watched().clone();
-        let leads = metrics.current_leader == Some(metrics.id);
+        let membership = metrics.membership_config.membership();
+        let voters: BTreeSet<u64> = membership.voter_ids().collect();
         let member = |node: u64| MemberStatus {
             node,
             state: if node == metrics.id {
                 state(metrics.state)
-            } else {
+            } else if metrics.current_leader == Some(node) {
+                "leader"
+            } else if voters.contains(&node) {
                 "follower"
+            } else {
+                "learner"
             }
             .to_owned(),
-            match_index: match (&metrics.replication, leads && node == metrics.id) {
-                (_, true) => metrics.last_log_index,
-                (Some(replication), false) => replication
+            match_index: match &metrics.replication {
+                None => None,
+                Some(_) if node == metrics.id => metrics.last_log_index,
+                Some(replication) => replication
                     .get(&node)
                     .and_then(|matched| matched.as_ref())
                     .map(|matched| matched.index),
-                (None, false) => None,
             },
         };
         GroupStatus {
@@ -134,12 +218,7 @@ impl Group {
             leader: metrics.current_leader,
             term: metrics.current_term,
             applied: self.view.applied.load(Ordering::Acquire),
-            members: metrics
-                .membership_config
-                .membership()
-                .nodes()
-                .map(|(node, _)| member(*node))
-                .collect(),
+            members: membership.nodes().map(|(node, _)| member(*node)).collect(),
         }
     }
 
@@ -221,14 +300,16 @@ fn lost(group: GroupId, reason: &str) -> Fault {
     Fault::new(&format!("group {group}"), reason)
 }
 
-/// Timers are slower than openraft's defaults, which flap under stalls of the disk. Sizes are ours: the log and the
-/// batcher count bytes, where openraft counts entries.
+/// Timers are slower than openraft's defaults, which flap under stalls of the disk (25 to 110 ms here). They make the
+/// time of a fail-over: a follower waits for the lease, which is the longest election timeout, **and then** for its own
+/// timeout, so it stands for election 1.5 to 1.8 s after the last heartbeat of a leader that died; P9 allows 3 s. Sizes are
+/// ours: the log and the batcher count bytes, where openraft counts entries.
 fn config(id: GroupId) -> Config {
     Config {
         cluster_name: format!("millrace-{id}"),
-        heartbeat_interval: 250,
-        election_timeout_min: 1500,
-        election_timeout_max: 3000,
+        heartbeat_interval: 200,
+        election_timeout_min: 600,
+        election_timeout_max: 900,
         enable_pre_vote: Some(true),
         max_payload_entries: 64,
         snapshot_policy: SnapshotPolicy::Never,

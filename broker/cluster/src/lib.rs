@@ -10,15 +10,23 @@
 mod apply;
 mod batcher;
 mod catalog;
+mod change;
+mod cluster;
 mod codec;
+mod formation;
+mod forward;
 mod group;
+mod identity;
+mod leadership;
 mod log_store;
+mod members;
 mod metrics;
-mod network;
 mod node;
 mod offline;
 mod options;
+mod peer;
 mod purge;
+mod request;
 mod snapshot;
 mod spill;
 mod state_machine;
@@ -26,7 +34,7 @@ mod ticker;
 mod types;
 mod waiters;
 
-pub use node::Cluster;
+pub use cluster::Cluster;
 pub use offline::{GroupReport, check};
 pub use options::ClusterOptions;
 

@@ -13,7 +13,7 @@ use crate::codec;
 use crate::types::{Entry, Position, TypeConfig, Vote};
 
 /// Bytes of entries that one read for replication returns; openraft counts entries, ours are up to 512 KiB.
-const READ_BYTES: usize = 4 << 20;
+const READ_BYTES: usize = 1 << 20;
 
 /// One group's log, for openraft.
 ///

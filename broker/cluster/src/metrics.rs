@@ -3,8 +3,8 @@
 use std::fmt::{Display, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::cluster::Cluster;
 use crate::group::Group;
-use crate::node::Cluster;
 
 /// One metric: kind, name, help.
 type Family = (&'static str, &'static str, &'static str);
@@ -16,6 +16,7 @@ pub(crate) fn text(cluster: &Cluster) -> String {
     tables(&mut text, cluster);
     payloads(&mut text, cluster);
     groups(&mut text, cluster);
+    peers(&mut text, cluster);
     text
 }
 
@@ -33,8 +34,8 @@ fn metric(text: &mut String, family: Family, value: &dyn Display) {
 
 #[rustfmt::skip]
 fn log(text: &mut String, cluster: &Cluster) {
-    let space = cluster.log.space();
-    let log = cluster.log.metrics().read();
+    let space = cluster.node.log.space();
+    let log = cluster.node.log.metrics().read();
     let rows: [(Family, &dyn Display); 11] = [
         (("gauge", "millrace_log_free_bytes", "Bytes ready in preallocated segments."), &space.free_bytes),
         (("gauge", "millrace_log_full", "1 when no further segment can be had."), &u8::from(space.full)),
@@ -53,7 +54,7 @@ fn log(text: &mut String, cluster: &Cluster) {
 
 #[rustfmt::skip]
 fn tables(text: &mut String, cluster: &Cluster) {
-    let tables = cluster.tables.metrics().read();
+    let tables = cluster.node.tables.metrics().read();
     let rows: [(Family, &dyn Display); 8] = [
         (("counter", "millrace_tables_flushes", "Overlays written to the tables."), &tables.flushes),
         (("counter", "millrace_tables_flush_seconds", "Time spent in that."), &tables.flush_time.as_secs_f64()),
@@ -69,18 +70,18 @@ fn tables(text: &mut String, cluster: &Cluster) {
 
 #[rustfmt::skip]
 fn payloads(text: &mut String, cluster: &Cluster) {
-    let segments = cluster.log.segments();
+    let segments = cluster.node.log.segments();
     let bytes: u64 = segments.iter().map(|segment| segment.bytes).sum();
-    let payloads = cluster.payloads();
+    let payloads = cluster.node.payloads_used();
     let moved = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let rows: [(Family, &dyn Display); 7] = [
         (("gauge", "millrace_log_bytes", "Bytes of records in segments in use."), &bytes),
         (("gauge", "millrace_log_referred_bytes", "Lengths of payloads in the log, once for each reference."), &payloads.referred_bytes),
         (("gauge", "millrace_spilled_payloads", "Payloads that were moved out of the log and live."), &payloads.outside.payloads),
         (("gauge", "millrace_spilled_bytes", "Their bytes."), &payloads.outside.bytes),
-        (("counter", "millrace_spill_segments", "Segments of the log that were emptied."), &moved(&cluster.moved.segments)),
-        (("counter", "millrace_spill_payloads", "Payloads that were moved out of the log."), &moved(&cluster.moved.payloads)),
-        (("counter", "millrace_spill_bytes", "Their bytes."), &moved(&cluster.moved.bytes)),
+        (("counter", "millrace_spill_segments", "Segments of the log that were emptied."), &moved(&cluster.node.moved.segments)),
+        (("counter", "millrace_spill_payloads", "Payloads that were moved out of the log."), &moved(&cluster.node.moved.payloads)),
+        (("counter", "millrace_spill_bytes", "Their bytes."), &moved(&cluster.node.moved.bytes)),
     ];
     rows.into_iter().for_each(|(family, value)| metric(text, family, value));
 }
@@ -115,12 +116,65 @@ fn groups(text: &mut String, cluster: &Cluster) {
     metric(
         text,
         ("gauge", "millrace_waiting_receives", help),
-        &cluster.waiters.waiting(),
+        &cluster.node.waiters.waiting(),
     );
     for (family, value) in GROUP_FAMILIES {
         let name = head(text, family);
-        for group in cluster.groups() {
+        for group in cluster.node.groups() {
             let _ = writeln!(text, "{name}{{group=\"{}\"}} {}", group.id, value(group));
+        }
+    }
+}
+
+/// Peers, what was sent to them, and how far each member of a group is behind, which its leader knows.
+fn peers(text: &mut String, cluster: &Cluster) {
+    let peers = &cluster.node.peers;
+    let help = "Peers that votes and heartbeats can be sent to.";
+    let connected = peers.connected();
+    metric(
+        text,
+        ("gauge", "millrace_peers_connected", help),
+        &connected,
+    );
+    let help = "Calls to peers, by kind and result.";
+    let name = head(text, ("counter", "millrace_peer_calls", help));
+    let counters = &peers.counters;
+    for (kind, [answered, not]) in [
+        ("control", &counters.control),
+        ("entries", &counters.entries),
+        ("requests", &counters.requests),
+    ] {
+        for (result, count) in [("answered", answered), ("unanswered", not)] {
+            let count = count.load(Ordering::Relaxed);
+            let _ = writeln!(
+                text,
+                "{name}{{kind=\"{kind}\",result=\"{result}\"}} {count}"
+            );
+        }
+    }
+    let statuses: Vec<_> = cluster.node.groups().map(|group| group.status()).collect();
+    let help = "Term of the group; it grows with every election.";
+    let name = head(text, ("gauge", "millrace_group_term", help));
+    for status in &statuses {
+        let _ = writeln!(text, "{name}{{group=\"{}\"}} {}", status.id, status.term);
+    }
+    let help = "Entries that a member is not known to have, on the leader of the group.";
+    let name = head(text, ("gauge", "millrace_group_lag_entries", help));
+    for status in statuses {
+        let own = status
+            .members
+            .iter()
+            .find(|member| member.node == cluster.standing.node);
+        let Some(last) = own.and_then(|member| member.match_index) else {
+            continue;
+        };
+        for member in &status.members {
+            let lag = last.saturating_sub(member.match_index.unwrap_or(0));
+            let _ = writeln!(
+                text,
+                "{name}{{group=\"{}\",member=\"{}\"}} {lag}",
+                status.id, member.node
+            );
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What can be set about the agreement.
 
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,6 +12,11 @@ pub struct ClusterOptions {
     pub dir: PathBuf,
     /// This node's number, from 1.
     pub node: u64,
+    /// The first members with their peer addresses, `HOST:PORT`; empty for a node alone. It counts at the first start;
+    /// later the members are those that the cluster has agreed on.
+    pub members: BTreeMap<u64, String>,
+    /// Where peers connect to. A node alone with no `members` does not listen.
+    pub peer_listen: SocketAddr,
     /// How many data groups a new node has. DESIGN: one for two cores.
     pub data_groups: u32,
     /// Bytes of log bodies after which the tables are made durable and the log is purged up to there, 128 MiB: as much
@@ -29,6 +36,8 @@ impl ClusterOptions {
         Self {
             dir: dir.into(),
             node,
+            members: BTreeMap::new(),
+            peer_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7441)),
             data_groups: 1,
             snapshot_bytes: 128 << 20,
             commit_timeout: Duration::from_secs(10),

@@ -29,7 +29,6 @@ pub(crate) type SnapshotMeta = openraft::alias::SnapshotMetaOf<TypeConfig>;
 pub(crate) type Snapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotData>;
 
 /// Largest chunk of a snapshot, its header included, in bytes.
-#[allow(dead_code, reason = "the transport's bound")]
 pub(crate) const CHUNK_MAX: usize = CHUNK_HEADER_BYTES + CHUNK_BYTES_MAX;
 
 /// Chunks that wait for the network: at most 2 MiB of memory a follower.
@@ -59,7 +58,6 @@ impl SnapshotData {
 
     /// [`SnapshotData::chunks`] for async code: made on a thread that may block, a few ahead of who takes them. Drop
     /// the receiver to end it early.
-    #[allow(dead_code, reason = "the transport's way")]
     pub(crate) fn stream(&self) -> Result<mpsc::Receiver<Result<Bytes, Fault>>, Fault> {
         let chunks = self.chunks()?;
         let (give, take) = mpsc::channel(CHUNKS_WAITING);
@@ -89,11 +87,9 @@ impl SnapshotData {
 }
 
 /// A snapshot on its way in, for one group: one at a time. Every call blocks.
-#[allow(dead_code, reason = "the transport's way")]
 #[derive(Debug)]
 pub(crate) struct Incoming(snapshot::Incoming);
 
-#[allow(dead_code, reason = "the transport's way")]
 impl Incoming {
     /// Begins to receive for the group of `lane`. Nothing of the group is touched before the snapshot is installed.
     ///
@@ -110,11 +106,6 @@ impl Incoming {
     /// the disk refused. Nothing can be pushed any more then: begin again.
     pub(crate) fn push(&mut self, chunk: &Bytes) -> Result<(), Fault> {
         self.0.push(chunk)
-    }
-
-    /// The sequence number of the chunk that must come next.
-    pub(crate) fn expects(&self) -> u32 {
-        self.0.expects()
     }
 
     /// All chunks came: the snapshot, durable and not installed.

@@ -1,5 +1,6 @@
 //! The types that openraft works with.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use bytes::Bytes;
@@ -7,6 +8,8 @@ use millrace_model::Outcome;
 use openraft::raft::ClientWriteResult;
 use openraft::raft::responder::Responder;
 use openraft::{LogId, RaftTypeConfig};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 /// Which types this broker uses openraft with.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,7 +19,7 @@ impl RaftTypeConfig for TypeConfig {
     type D = Body;
     type R = Outcomes;
     type NodeId = u64;
-    type Node = openraft::impls::BasicNode;
+    type Node = Member;
     type Term = u64;
     /// One leader a term, as Raft has it: a position in the log is then (term, index), which is what a record keeps.
     type LeaderId = openraft::impls::leader_id_std::LeaderId<u64, u64>;
@@ -42,9 +45,64 @@ type Committed =
 pub(crate) type Position = LogId<Committed>;
 pub(crate) type Vote = openraft::alias::VoteOf<TypeConfig>;
 pub(crate) type Entry = openraft::alias::EntryOf<TypeConfig>;
-pub(crate) type Membership = openraft::Membership<u64, openraft::impls::BasicNode>;
+pub(crate) type Membership = openraft::Membership<u64, Member>;
 pub(crate) type StoredMembership = openraft::alias::StoredMembershipOf<TypeConfig>;
 pub(crate) type Raft = openraft::Raft<TypeConfig, crate::state_machine::StateMachine>;
+
+/// Tells the data of a node from other data under the same number: made with the data, never changed.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub(crate) struct Incarnation(pub(crate) Uuid);
+
+impl Incarnation {
+    /// One that never was.
+    pub(crate) fn new() -> Self {
+        Self(Uuid::new_v4())
+    }
+}
+
+impl fmt::Display for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What the members of a group know of each other. The default one is nobody; openraft's test suite wants it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Member {
+    /// Where its peers reach it, `HOST:PORT`.
+    pub(crate) address: String,
+    /// Which data it has. A node of this number with other data is refused: it may have lost its votes.
+    pub(crate) incarnation: Incarnation,
+}
+
+/// Names a cluster: a digest of its first members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct ClusterId(pub(crate) Uuid);
+
+impl ClusterId {
+    /// The cluster that `founders` form, whatever their addresses are.
+    pub(crate) fn of(founders: &BTreeMap<u64, Member>) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"millrace cluster 1");
+        for (node, member) in founders {
+            hasher.update(&node.to_le_bytes());
+            hasher.update(member.incarnation.0.as_bytes());
+        }
+        let mut id = [0; 16];
+        id.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+        Self(Uuid::from_bytes(id))
+    }
+}
+
+impl fmt::Display for ClusterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// A position from its parts.
 pub(crate) fn position(term: u64, index: u64) -> Position {

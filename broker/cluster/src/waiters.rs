@@ -71,14 +71,15 @@ impl Waiters {
         self.gone.load(Ordering::SeqCst)
     }
 
-    /// Sleeps until `deadline` unless entries can be claimed or the queue goes away.
-    pub(crate) async fn sleep(&self, deadline: Instant) {
+    /// Sleeps until `deadline` unless entries can be claimed, the queue goes away, or everybody is woken; at all only
+    /// while `stay` holds, which is asked after enlisting.
+    pub(crate) async fn sleep(&self, deadline: Instant, stay: impl Fn() -> bool) {
         let wake = self.wake.notified();
         tokio::pin!(wake);
         wake.as_mut().enable();
         self.asleep.fetch_add(1, Ordering::SeqCst);
         // Looked at again after enlisting: what became ready in between wakes nobody else.
-        if self.free() == 0 && !self.is_gone() {
+        if self.free() == 0 && !self.is_gone() && stay() {
             let _ = timeout_at(deadline, wake).await;
         }
         self.asleep.fetch_sub(1, Ordering::SeqCst);
@@ -140,6 +141,13 @@ impl WaitersByQueue {
         self.lock().drain().for_each(|(_, waiters)| waiters.close());
     }
 
+    /// Wakes everybody to look again: another node may lead by now.
+    pub(crate) fn wake_all(&self) {
+        self.lock()
+            .values()
+            .for_each(|waiters| waiters.wake.notify_waiters());
+    }
+
     /// Counts one more long poll; `None` when there are too many already.
     pub(crate) fn enter(&self) -> Option<Waiting<'_>> {
         let before = self.waiting.fetch_add(1, Ordering::Relaxed);
@@ -193,7 +201,7 @@ mod tests {
         let far = Instant::now() + Duration::from_secs(60);
         for change in [Some(1), None] {
             let sleeper = Arc::clone(&waiters);
-            let sleep = tokio::spawn(async move { sleeper.sleep(far).await });
+            let sleep = tokio::spawn(async move { sleeper.sleep(far, || true).await });
             tokio::task::yield_now().await;
             queues.update(QueueId(1), change);
             tokio::time::timeout(Duration::from_secs(5), sleep)

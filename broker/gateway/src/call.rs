@@ -75,6 +75,37 @@ impl Call {
         body::read(self, body, limit, code).await
     }
 
+    /// The catalog with every change that was acknowledged before this request, through whatever node: for what shows
+    /// or changes it.
+    ///
+    /// # Errors
+    /// 503 when this node cannot tell.
+    pub(crate) async fn fresh(&self) -> Result<Arc<Topology>, Failure> {
+        let ledger = self.gateway.ledger();
+        ledger.fresh().await?;
+        Ok(ledger.topology())
+    }
+
+    /// The catalog as it is on this node, which is right for what a group checks again; a fresh one when the topic or
+    /// queue of the path is not in it, since it may have been made through another node.
+    ///
+    /// # Errors
+    /// As [`Call::fresh`].
+    pub(crate) async fn topology(&self) -> Result<Arc<Topology>, Failure> {
+        let topology = self.gateway.ledger().topology();
+        let mut params = self.params.iter();
+        let is_there = params.all(|(key, value)| match key {
+            "topic" => topology.topics.contains_key(value),
+            "queue" => topology.queues.contains_key(value),
+            _ => true,
+        });
+        if is_there {
+            Ok(topology)
+        } else {
+            self.fresh().await
+        }
+    }
+
     /// The topic that the path names.
     ///
     /// # Errors

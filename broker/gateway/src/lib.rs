@@ -20,6 +20,7 @@ mod etag;
 mod gateway;
 mod intake;
 mod json;
+mod members;
 mod metrics;
 mod openapi;
 mod operations;

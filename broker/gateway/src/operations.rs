@@ -1,4 +1,4 @@
-//! What operators ask: the cluster, health, metrics, and the description of this very interface.
+//! What operators ask: health, metrics, and the description of this very interface.
 
 use axum::response::Response;
 use http::header::CONTENT_TYPE;
@@ -12,67 +12,11 @@ use crate::metrics::OPENMETRICS;
 use crate::problem::Failure;
 use crate::{json, openapi};
 
-/// The node and its groups.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Cluster {
-    /// The node that answers.
-    node: u64,
-    /// Its groups.
-    groups: Vec<Group>,
-}
-
-/// One group.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Group {
-    /// Its number; 0 holds the catalog.
-    id: u32,
-    /// Its leader, if one is known.
-    leader: Option<u64>,
-    /// Its term.
-    term: u64,
-    /// Index of the last entry applied on this node.
-    applied: u64,
-    /// Its members.
-    members: Vec<Member>,
-}
-
-/// One member of a group.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Member {
-    /// The node.
-    node: u64,
-    /// `leader`, `follower`, `learner` or `candidate`.
-    state: String,
-    /// Index of the last entry known to be on it.
-    match_index: Option<u64>,
-}
-
 /// Health.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Health {
     /// `ok`.
     status: &'static str,
-}
-
-/// Shows the node's groups.
-pub(crate) async fn cluster(call: Call) -> Result<Response, Failure> {
-    call.query()?;
-    let status = call.gateway.ledger().status();
-    let member = |member: millrace_model::ledger::MemberStatus| Member {
-        node: member.node,
-        state: member.state,
-        match_index: member.match_index,
-    };
-    let group = |group: millrace_model::ledger::GroupStatus| Group {
-        id: group.id.0,
-        leader: group.leader,
-        term: group.term,
-        applied: group.applied,
-        members: group.members.into_iter().map(member).collect(),
-    };
-    let groups = status.groups.into_iter().map(group).collect();
-    let node = status.node;
-    Ok(json::answer(StatusCode::OK, &Cluster { node, groups }))
 }
 
 /// Says that the process lives.

@@ -75,7 +75,7 @@ pub(crate) struct ParkedRedriveAnswer {
 /// Lists parked events, oldest first.
 pub(crate) async fn list(call: Call) -> Result<Response, Failure> {
     let query = call.query()?;
-    let topology = call.gateway.ledger().topology();
+    let topology = call.fresh().await?;
     let route = call.topic(&topology)?;
     let (group, subscription) = (route.topic.group, call.subscription(route)?.id);
     let (after, limit) = (query.number("after"), query.limit());
@@ -147,7 +147,7 @@ pub(crate) async fn redrive(mut call: Call) -> Result<Response, Failure> {
     let mut attempt = 0;
     loop {
         attempt += 1;
-        let topology = call.gateway.ledger().topology();
+        let topology = call.fresh().await?;
         let route = call.topic(&topology)?;
         let subscription = call.subscription(route)?;
         let proposal = plan(&call.gateway, &topology, route, subscription, body.max).await?;

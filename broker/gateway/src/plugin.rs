@@ -131,7 +131,7 @@ fn component<'a>(digest: &'a str, bytes: u64, described: &'a Description) -> Com
 /// Lists plugins.
 pub(crate) async fn list(call: Call) -> Result<Response, Failure> {
     let query = call.query()?;
-    let topology = call.gateway.ledger().topology();
+    let topology = call.fresh().await?;
     let mut plugins = BTreeMap::<Name, Vec<&str>>::new();
     for (name, version) in topology.plugins.keys() {
         plugins.entry(name.clone()).or_default().push(version);
@@ -148,7 +148,7 @@ pub(crate) async fn list(call: Call) -> Result<Response, Failure> {
 pub(crate) async fn show(call: Call) -> Result<Response, Failure> {
     call.query()?;
     let name = call.name("plugin")?;
-    let topology = call.gateway.ledger().topology();
+    let topology = call.fresh().await?;
     let from = topology.plugins.range((name.clone(), String::new())..);
     let own = from.take_while(|((other, _), _)| *other == name);
     let versions: Vec<_> = own.map(|(_, version)| VersionView::new(version)).collect();
@@ -163,7 +163,7 @@ pub(crate) async fn show(call: Call) -> Result<Response, Failure> {
 pub(crate) async fn show_version(call: Call) -> Result<Response, Failure> {
     let query = call.query()?;
     let (name, version) = version_of(&call)?;
-    let topology = call.gateway.ledger().topology();
+    let topology = call.fresh().await?;
     let found = find(&topology, &name, &version)?;
     if query.get("format") != Some("wasm") {
         return Ok(json::answer(StatusCode::OK, &VersionView::new(found)));

@@ -42,7 +42,7 @@ pub(crate) struct Going {
 pub(crate) async fn publish(mut call: Call) -> Result<Response, Failure> {
     let explain = call.query()?.flag("explain");
     let gateway = call.gateway.clone();
-    let topology = gateway.ledger().topology();
+    let topology = call.topology().await?;
     let topic = Arc::clone(&call.topic(&topology)?.topic);
     let place = format!("/topics/{}", topic.name);
     let mut intake = intake::read(&mut call, &place, topic.topic.config.event_bytes_max()).await?;

@@ -15,8 +15,9 @@ use millrace_model::{QueueConfig, SubscriptionConfig, TopicConfig};
 use crate::Gateway;
 use crate::call::Call;
 use crate::door::{self, Params};
+use crate::members::{self, AddBody, Cluster, TransferBody};
 use crate::openapi::{Gives, Shape, Takes};
-use crate::operations::{self, Cluster, Health};
+use crate::operations::{self, Health};
 use crate::page::Page;
 use crate::parked::{self, ParkedRedriveAnswer, ParkedRedriveBody, ParkedView};
 use crate::plugin::{self, CheckView, PluginView, SummaryView, VersionView};
@@ -57,10 +58,16 @@ const EXPLAIN: &[Param] = &[Param {
     about: "Tell what each subscription did with each event.",
 }];
 
-/// Refusals of what only reads the catalog held in memory.
+/// Refusals of what each node answers by itself.
 const LOOK: &[u16] = &[400, 500];
+/// Refusals of what lists the catalog.
+const LIST: &[u16] = &[400, 500, 503];
 /// Refusals of what reads one thing of the catalog, or a list below one.
-const READ: &[u16] = &[400, 404, 500];
+const READ: &[u16] = &[400, 404, 500, 503];
+/// Refusals of a change of the members.
+const MEMBERS: &[u16] = &[400, 404, 408, 409, 413, 415, 422, 429, 500, 503];
+/// Refusals of the removal of a member.
+const REMOVE: &[u16] = &[400, 404, 409, 429, 500, 503];
 /// Refusals of what asks a group.
 const ASK: &[u16] = &[400, 404, 429, 500, 503, 504, 507];
 /// Refusals of a change of the catalog.
@@ -79,7 +86,7 @@ const READY: &[u16] = &[400, 500, 503];
 #[rustfmt::skip]
 fn table() -> Vec<Route> {
     vec![
-        get("/v1/topics", "list_topics", topic::list).query(PAGE).gives::<Page<TopicView<'_>>>(200).refuses(LOOK),
+        get("/v1/topics", "list_topics", topic::list).query(PAGE).gives::<Page<TopicView<'_>>>(200).refuses(LIST),
         get("/v1/topics/{topic}", "get_topic", topic::show).versioned().gives::<TopicView<'_>>(200).refuses(READ),
         put("/v1/topics/{topic}", "put_topic", topic::put).versioned().takes::<TopicConfig>(false).gives::<TopicView<'_>>(200).gives::<TopicView<'_>>(201).refuses(CHANGE),
         delete("/v1/topics/{topic}", "delete_topic", topic::delete).versioned().query(topic::DELETE).gives_nothing(204).refuses(DELETE),
@@ -92,7 +99,7 @@ fn table() -> Vec<Route> {
         get("/v1/topics/{topic}/subscriptions/{subscription}/parked", "list_parked", parked::list).query(SEQUENCE_PAGE).gives::<Page<ParkedView<'_>>>(200).refuses(ASK),
         post("/v1/topics/{topic}/subscriptions/{subscription}/parked/redrive", "redrive_parked", parked::redrive).takes::<ParkedRedriveBody>(false).gives::<ParkedRedriveAnswer>(200).refuses(VERB),
 
-        get("/v1/queues", "list_queues", queue::list).query(PAGE).gives::<Page<QueueView<'_>>>(200).refuses(LOOK),
+        get("/v1/queues", "list_queues", queue::list).query(PAGE).gives::<Page<QueueView<'_>>>(200).refuses(LIST),
         get("/v1/queues/{queue}", "get_queue", queue::show).versioned().gives::<QueueView<'_>>(200).refuses(ASK),
         put("/v1/queues/{queue}", "put_queue", queue::put).versioned().takes::<QueueConfig>(false).gives::<QueueView<'_>>(200).gives::<QueueView<'_>>(201).refuses(CHANGE),
         delete("/v1/queues/{queue}", "delete_queue", queue::delete).versioned().gives_nothing(204).refuses(DELETE),
@@ -105,14 +112,17 @@ fn table() -> Vec<Route> {
         post("/v1/queues/{queue}/purge", "purge", queue::purge).gives::<queue::PurgedAnswer>(200).refuses(VERB),
         post("/v1/queues/{queue}/redrive", "redrive", queue::redrive).takes::<queue::RedriveBody>(false).gives::<queue::MovedAnswer>(200).refuses(VERB),
 
-        get("/v1/plugins", "list_plugins", plugin::list).query(PAGE).gives::<Page<SummaryView<'_>>>(200).refuses(LOOK),
+        get("/v1/plugins", "list_plugins", plugin::list).query(PAGE).gives::<Page<SummaryView<'_>>>(200).refuses(LIST),
         get("/v1/plugins/{plugin}", "get_plugin", plugin::show).gives::<PluginView<'_>>(200).refuses(READ),
         get("/v1/plugins/{plugin}/versions/{version}", "get_plugin_version", plugin::show_version).query(plugin::SHOW).gives::<VersionView<'_>>(200).or_gives_component().refuses(ASK),
         put("/v1/plugins/{plugin}/versions/{version}", "put_plugin_version", plugin::put_version).takes_component().gives::<VersionView<'_>>(200).gives::<VersionView<'_>>(201).refuses(CHANGE),
         delete("/v1/plugins/{plugin}/versions/{version}", "delete_plugin_version", plugin::delete).gives_nothing(204).refuses(DELETE),
         post("/v1/plugins/check", "check_plugin", plugin::check).takes_component().gives::<CheckView<'_>>(200).refuses(CHECK),
 
-        get("/v1/cluster", "get_cluster", operations::cluster).gives::<Cluster>(200).refuses(LOOK),
+        get("/v1/cluster", "get_cluster", members::show).gives::<Cluster>(200).refuses(LOOK),
+        post("/v1/cluster/members", "add_member", members::add).never_held_back().takes::<AddBody>(true).gives_nothing(202).refuses(MEMBERS),
+        delete("/v1/cluster/members/{node}", "remove_member", members::remove).never_held_back().gives_nothing(204).refuses(REMOVE),
+        post("/v1/cluster/transfer", "transfer_leadership", members::transfer).never_held_back().takes::<TransferBody>(true).gives_nothing(204).refuses(MEMBERS),
         get("/livez", "live", operations::live).gives::<Health>(200).refuses(LOOK),
         get("/readyz", "ready", operations::ready).gives::<Health>(200).refuses(READY),
         get("/metrics", "get_metrics", operations::metrics).gives_text(crate::metrics::OPENMETRICS).refuses(LOOK),

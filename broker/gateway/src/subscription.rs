@@ -20,7 +20,7 @@ pub(crate) type SubscriptionView<'a> = View<'a, SubscriptionConfig>;
 /// Lists the subscriptions of a topic.
 pub(crate) async fn list(call: Call) -> Result<Response, Failure> {
     let query = call.query()?;
-    let topology = call.gateway.ledger().topology();
+    let topology = call.fresh().await?;
     let route = call.topic(&topology)?;
     let page = page::by_name(&route.subscriptions, &query, |name, subscription| {
         View::new(name, &subscription.subscription)
@@ -31,7 +31,7 @@ pub(crate) async fn list(call: Call) -> Result<Response, Failure> {
 /// Shows a subscription.
 pub(crate) async fn show(call: Call) -> Result<Response, Failure> {
     call.query()?;
-    let topology = call.gateway.ledger().topology();
+    let topology = call.fresh().await?;
     let found = call.subscription(call.topic(&topology)?)?;
     let version = found.subscription.version;
     if etag::is_known(&call.head.headers, version)? {
@@ -47,7 +47,7 @@ pub(crate) async fn put(mut call: Call) -> Result<Response, Failure> {
     let (topic, name) = (call.name("topic")?, call.name("subscription")?);
     let config: SubscriptionConfig = json::body(&mut call).await?;
     catalog::check(config.problems())?;
-    let topology = call.gateway.ledger().topology();
+    let topology = call.fresh().await?;
     let route = call.topic(&topology)?;
     let present = route.subscriptions.get(&name);
     let present = present.map(|subscription| subscription.subscription.version);
@@ -109,7 +109,7 @@ async fn check_plugin(
 pub(crate) async fn delete(call: Call) -> Result<Response, Failure> {
     call.query()?;
     let (topic, name) = (call.name("topic")?, call.name("subscription")?);
-    let topology = call.gateway.ledger().topology();
+    let topology = call.fresh().await?;
     let route = topology.topics.get(&topic);
     let present = route.and_then(|route| route.subscriptions.get(&name));
     let present = present.map(|subscription| subscription.subscription.version);

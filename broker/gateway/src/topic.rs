@@ -25,7 +25,7 @@ pub(crate) const DELETE: &[Param] = &[Param {
 /// Lists topics.
 pub(crate) async fn list(call: Call) -> Result<Response, Failure> {
     let query = call.query()?;
-    let topology = call.gateway.ledger().topology();
+    let topology = call.fresh().await?;
     let page = page::by_name(&topology.topics, &query, |name: &Name, route| {
         View::new(name, &route.topic.topic)
     });
@@ -35,7 +35,7 @@ pub(crate) async fn list(call: Call) -> Result<Response, Failure> {
 /// Shows a topic.
 pub(crate) async fn show(call: Call) -> Result<Response, Failure> {
     call.query()?;
-    let topology = call.gateway.ledger().topology();
+    let topology = call.fresh().await?;
     let topic = &call.topic(&topology)?.topic;
     if etag::is_known(&call.head.headers, topic.topic.version)? {
         return Ok(catalog::not_modified(topic.topic.version));
@@ -51,7 +51,7 @@ pub(crate) async fn put(mut call: Call) -> Result<Response, Failure> {
     let config: TopicConfig = json::body(&mut call).await?;
     catalog::check(config.problems())?;
     check_schema(&config).await?;
-    let topology = call.gateway.ledger().topology();
+    let topology = call.fresh().await?;
     let present = topology
         .topics
         .get(&name)
@@ -89,7 +89,7 @@ async fn check_schema(config: &TopicConfig) -> Result<(), Failure> {
 pub(crate) async fn delete(call: Call) -> Result<Response, Failure> {
     let cascade = call.query()?.flag("cascade");
     let name = call.name("topic")?;
-    let topology = call.gateway.ledger().topology();
+    let topology = call.fresh().await?;
     let present = topology
         .topics
         .get(&name)

@@ -330,12 +330,12 @@ pub struct Unparked {
 }
 
 /// A value as JSON text inside the binary form, which cannot leave fields out.
-mod json_text {
+pub(crate) mod json_text {
     use serde::de::{DeserializeOwned, Error as _};
     use serde::ser::Error as _;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    pub(super) fn serialize<T: Serialize, S: Serializer>(
+    pub(crate) fn serialize<T: Serialize, S: Serializer>(
         value: &T,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
@@ -343,7 +343,7 @@ mod json_text {
         serializer.serialize_str(&text)
     }
 
-    pub(super) fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+    pub(crate) fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
     where
         T: DeserializeOwned,
         D: Deserializer<'de>,

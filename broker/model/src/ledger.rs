@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::batch::Proposal;
 use crate::catalog::Topology;
@@ -21,7 +22,8 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// The agreement, as the door sees it. Implemented by `broker/cluster`.
 pub trait Ledger: Send + Sync + 'static {
-    /// Commits one command: durable on a majority and applied here when the future is ready. A change of the
+    /// Commits one command, on whatever node the group is led: durable on a majority and applied by the leader when
+    /// the future is ready. A change of the
     /// catalog is ready only when every data group has adopted it.
     ///
     /// # Errors
@@ -43,7 +45,8 @@ pub trait Ledger: Send + Sync + 'static {
         wait: Duration,
     ) -> BoxFuture<'_, Result<Result<Vec<Message>, Refusal>, Unavailable>>;
 
-    /// Asks what is applied here.
+    /// Asks the group's leader, which answers what is applied, and never something older than what any client was
+    /// told before. The catalog and an audit are those of this node.
     ///
     /// # Errors
     /// [`Unavailable`] when the group cannot answer.
@@ -59,14 +62,31 @@ pub trait Ledger: Send + Sync + 'static {
         places: Vec<PayloadRef>,
     ) -> BoxFuture<'_, Result<Vec<Bytes>, Unavailable>>;
 
-    /// The catalog as applied here. Cheap: for every request.
+    /// Ready when [`Ledger::topology`] holds every change of the catalog that was acknowledged, through whatever
+    /// node, before the call. At once on a node alone.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when the group of the catalog has no leader, or this node does not catch up in time.
+    fn fresh(&self) -> BoxFuture<'_, Result<(), Unavailable>>;
+
+    /// The catalog as applied here, which may be behind on a node that does not lead. Cheap: for every request.
     fn topology(&self) -> Arc<Topology>;
 
     /// The data groups; a new topic or queue is placed in one of them.
     fn data_groups(&self) -> Vec<GroupId>;
 
-    /// How the node and its groups stand.
+    /// How the node and its groups stand, as far as this node knows. Cheap.
     fn status(&self) -> Status;
+
+    /// As [`Ledger::status`], but each group as its leader sees it, if it answers in time.
+    fn cluster(&self) -> BoxFuture<'_, Status>;
+
+    /// Changes who the members are, or who leads; in every group. Ready when it is done, but for
+    /// [`MemberChange::Add`], which is ready when the node is a member that catches up.
+    ///
+    /// # Errors
+    /// [`ChangeError`]: why not, and whether to try again.
+    fn change_members(&self, change: MemberChange) -> BoxFuture<'_, Result<(), ChangeError>>;
 
     /// Lines of Prometheus text about log, tables, batches and groups.
     fn metrics(&self) -> String;
@@ -95,7 +115,7 @@ pub struct Status {
 }
 
 /// How a group stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupStatus {
     /// The group.
     pub id: GroupId,
@@ -110,14 +130,55 @@ pub struct GroupStatus {
 }
 
 /// How a member of a group stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberStatus {
     /// The node.
     pub node: u64,
     /// `leader`, `follower`, `learner` or `candidate`.
     pub state: String,
-    /// Index of the last entry known to be on it.
+    /// Index of the last entry known to be on it; only the group's leader knows it.
     pub match_index: Option<u64>,
+}
+
+/// A change of the members or leaders of all groups.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MemberChange {
+    /// Adds a node that waits to be added: it catches up first, and has a vote after that.
+    Add {
+        /// Its number.
+        node: u64,
+        /// Where its peers reach it, `HOST:PORT`.
+        address: String,
+    },
+    /// Removes a node, whether it runs or not.
+    Remove {
+        /// Its number.
+        node: u64,
+    },
+    /// Makes a voter the leader.
+    Transfer {
+        /// Its number.
+        node: u64,
+        /// Of this group; of all when there is none.
+        group: Option<GroupId>,
+    },
+}
+
+/// Why the members were not changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum ChangeError {
+    /// There is no such node.
+    #[error("node {0} is not a member")]
+    NotFound(u64),
+    /// The change cannot be, as things stand; the text says why.
+    #[error("{0}")]
+    Conflict(String),
+    /// The node to be added was not found ready at its address; the text says why.
+    #[error("{0}")]
+    Unreachable(String),
+    /// A group has no leader, or did not finish in time. What was begun goes on; ask for the status.
+    #[error("{0}")]
+    Unavailable(String),
 }
 
 /// Why a group cannot do what is asked now.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{Queue, Subscription, Topic};
+use crate::command::json_text;
 use crate::id::{PayloadRef, Revision};
 use crate::plugin::PluginVersion;
 use crate::receipt::Receipt;
@@ -12,13 +13,16 @@ use crate::refusal::Refusal;
 use crate::time::Timestamp;
 
 /// The outcome of one command, in the shape of the command.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// It travels between nodes, so variants are only ever added at the end; configuration in it is JSON text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// The command as a whole was refused; nothing changed.
     Refused(Refusal),
     /// A topic was created, updated or confirmed.
     Topic {
         /// The topic as it is now.
+        #[serde(with = "json_text")]
         topic: Arc<Topic>,
         /// It is new.
         created: bool,
@@ -26,6 +30,7 @@ pub enum Outcome {
     /// A subscription was created, updated or confirmed.
     Subscription {
         /// The subscription as it is now.
+        #[serde(with = "json_text")]
         subscription: Arc<Subscription>,
         /// It is new.
         created: bool,
@@ -33,6 +38,7 @@ pub enum Outcome {
     /// A queue was created, updated or confirmed.
     Queue {
         /// The queue as it is now.
+        #[serde(with = "json_text")]
         queue: Arc<Queue>,
         /// It is new.
         created: bool,
@@ -40,6 +46,7 @@ pub enum Outcome {
     /// A plugin version was added or confirmed.
     Plugin {
         /// The version.
+        #[serde(with = "json_text")]
         version: Arc<PluginVersion>,
         /// It is new.
         created: bool,
@@ -77,7 +84,7 @@ pub struct Accepted {
 }
 
 /// One leased entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
     /// The right to settle it. Holds sequence and receive count.
     pub receipt: Receipt,
@@ -94,7 +101,7 @@ pub struct Lease {
 }
 
 /// What came of some receipts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settled {
     /// How many were settled.
     pub done: u32,
@@ -103,7 +110,7 @@ pub struct Settled {
 }
 
 /// What came of a redrive of parked events.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unparked {
     /// How many left the parked list.
     pub redriven: u64,

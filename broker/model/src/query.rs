@@ -1,5 +1,7 @@
 //! What can be asked of a group without changing it.
 
+use serde::{Deserialize, Serialize};
+
 use crate::catalog::Topology;
 use crate::digest::Digest;
 use crate::id::{PayloadRef, QueueId, Revision, SubscriptionId};
@@ -9,7 +11,9 @@ use crate::time::Timestamp;
 use std::sync::Arc;
 
 /// A question. Answered between two batches, from what is applied.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// It travels between nodes, so variants are only ever added at the end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Query {
     /// The catalog (group 0).
     Topology,
@@ -42,7 +46,7 @@ pub enum Query {
 }
 
 /// A set of entry states.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct States {
     /// Ready entries.
     pub ready: bool,
@@ -72,7 +76,7 @@ pub enum Answer {
 }
 
 /// One entry as peek shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peeked {
     /// Its sequence.
     pub sequence: u64,
@@ -93,7 +97,7 @@ pub struct Peeked {
 }
 
 /// Where an entry of a queue stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum EntryState {
     /// A receive may take it.
     Ready,
@@ -104,7 +108,7 @@ pub enum EntryState {
 }
 
 /// One parked event.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ParkedEvent {
     /// Its sequence in the parked list.
     pub sequence: u64,

@@ -10,7 +10,7 @@ use figment::Figment;
 use figment::providers::{Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use members::Members;
+pub(crate) use members::{Members, member};
 
 use crate::failure::Usage;
 use crate::serve::ServeArgs;
@@ -27,7 +27,7 @@ pub(crate) struct Config {
     pub(crate) node: u64,
     /// Address for the other nodes of the cluster.
     pub(crate) peer_listen: SocketAddr,
-    /// The first members of the cluster; empty for a node alone. This version refuses more than one.
+    /// The first members of the cluster; empty for a node alone. It counts at the first start.
     pub(crate) cluster: Members,
     /// Form of the log on standard error.
     pub(crate) log_format: LogFormat,
@@ -75,14 +75,8 @@ impl Config {
     }
 
     fn validate(&self) -> Result<(), Usage> {
-        if self.node == 0 {
-            return Err(Usage::new("node: nodes are numbered from 1"));
-        }
-        if self.cluster.len() > 1 {
-            return Err(Usage::new(format!(
-                "cluster: {} members are named, but this version runs one node; leave the key out, or name this node alone",
-                self.cluster.len()
-            )));
+        if self.node == 0 || self.node > i32::MAX as u64 {
+            return Err(Usage::new("node: nodes are numbered from 1 to 2147483647"));
         }
         if !self.cluster.is_empty() && !self.cluster.contains(self.node) {
             return Err(Usage::new(format!(
@@ -176,18 +170,9 @@ mod tests {
     }
 
     #[test]
-    fn more_than_one_member_is_refused() {
-        let file = file("cluster = \"1=a:1,2=b:2\"\n");
-        let error = Config::load(&args(&file)).expect_err("two members");
-        assert!(
-            error.to_string().contains("this version runs one node"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn a_cluster_of_this_node_alone_is_fine_and_of_another_is_not() {
+    fn a_cluster_names_this_node() {
         assert!(Config::load(&args(&file("cluster = \"1=a:1\"\n"))).is_ok());
+        assert!(Config::load(&args(&file("node = 2\ncluster = \"1=a:1,2=b:2\"\n"))).is_ok());
         assert!(Config::load(&args(&file("node = 2\ncluster = \"1=a:1\"\n"))).is_err());
     }
 }

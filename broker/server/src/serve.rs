@@ -41,7 +41,7 @@ pub(crate) struct ServeArgs {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) peer_listen: Option<SocketAddr>,
 
-    /// The first members of the cluster, as 1=HOST:PORT,2=HOST:PORT; empty for a node alone (this version runs one node)
+    /// The first members of the cluster, as 1=HOST:PORT,2=HOST:PORT; the same list for all of them, in whatever order they start; empty for a node alone. A node to be added later names them and itself, and waits for `millrace cluster add`
     #[arg(long, value_name = "MEMBERS", env = "MILLRACE_CLUSTER")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cluster: Option<Members>,

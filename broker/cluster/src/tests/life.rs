@@ -21,7 +21,7 @@ pub(super) fn options(dir: &TempDir) -> ClusterOptions {
     options
 }
 
-async fn configure(cluster: &Cluster, command: CatalogCommand) -> Outcome {
+pub(super) async fn configure(cluster: &Cluster, command: CatalogCommand) -> Outcome {
     cluster
         .commit(GroupId::META, Proposal::bare(Command::Catalog(command)))
         .await
@@ -42,7 +42,7 @@ pub(super) async fn queue(cluster: &Cluster, name: &str, config: QueueConfig) ->
     }
 }
 
-async fn topic(cluster: &Cluster, name: &str) -> TopicId {
+pub(super) async fn topic(cluster: &Cluster, name: &str) -> TopicId {
     let name = Name::new(name).unwrap();
     let command = CatalogCommand::PutTopic {
         name,
@@ -98,7 +98,7 @@ pub(super) async fn ack(cluster: &Cluster, queue: QueueId, messages: &[Message])
         .unwrap()
 }
 
-fn events(messages: &[Message]) -> Vec<&[u8]> {
+pub(super) fn events(messages: &[Message]) -> Vec<&[u8]> {
     messages.iter().map(|message| &message.event[..]).collect()
 }
 
@@ -248,7 +248,7 @@ async fn the_log_is_purged_and_its_segments_are_used_again() {
         let messages = receive(&cluster, orders, 10, Duration::from_secs(5)).await;
         ack(&cluster, orders, &messages).await;
     }
-    let recycled = || cluster.log.metrics().read().segments_recycled;
+    let recycled = || cluster.node.log.metrics().read().segments_recycled;
     for _ in 0..100 {
         if recycled() > 5 {
             break;
@@ -269,7 +269,7 @@ async fn a_group_whose_agreement_has_ended_is_noticed() {
     let cluster = Cluster::start(options(&dir)).await.unwrap();
     let early = tokio::time::timeout(Duration::from_millis(1500), cluster.failed()).await;
     assert!(early.is_err(), "a node that is well has not failed");
-    cluster.data[0].raft.shutdown().await.unwrap();
+    cluster.node.data[0].raft.shutdown().await.unwrap();
     let fault = tokio::time::timeout(Duration::from_secs(5), cluster.failed()).await;
     assert!(fault.unwrap().to_string().contains("group 1"));
 }

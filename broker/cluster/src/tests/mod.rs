@@ -1,6 +1,11 @@
 //! Tests of the room: openraft's own storage suite on the real stores, and whole nodes.
 #![allow(clippy::unwrap_used)]
 
+mod gate;
 mod life;
+mod load;
+mod nodes;
+mod rig;
 mod snapshots;
+mod strangers;
 mod suite;

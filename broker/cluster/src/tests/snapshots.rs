@@ -114,7 +114,7 @@ async fn a_snapshot_of_100k_rows_arrives_over_other_state_and_its_digest_is_the_
     fill(&cluster, orders, 50).await;
     let leased = receive(&cluster, orders, 500, Duration::ZERO).await;
     ack(&cluster, orders, &leased[..300]).await;
-    let lane = cluster.data[0].applier.clone();
+    let lane = cluster.node.data[0].applier.clone();
     let early = Builder::build(&lane, true).unwrap();
     fill(&cluster, orders, 50).await;
     println!("before any snapshot is sent: {}", memory());
@@ -182,7 +182,7 @@ async fn a_forgotten_message_keeps_no_segment() {
         let messages = receive(&cluster, orders, 10, Duration::from_secs(5)).await;
         ack(&cluster, orders, &messages).await;
     }
-    let segments = || cluster.log.segments().len();
+    let segments = || cluster.node.log.segments().len();
     for _ in 0..200 {
         if segments() <= 4 {
             break;
@@ -194,7 +194,7 @@ async fn a_forgotten_message_keeps_no_segment() {
         "15 MB went through segments of 1 MiB, {} are left",
         segments()
     );
-    let outside = cluster.data[0].applier.tables().outside();
+    let outside = cluster.node.data[0].applier.tables().outside();
     assert!(outside.payloads > 100, "{outside:?}");
     let metrics = crate::metrics::text(&cluster);
     assert!(metrics.contains("millrace_spilled_bytes "), "{metrics}");

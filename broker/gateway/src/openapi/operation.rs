@@ -76,6 +76,11 @@ fn parameters(route: &Route) -> Vec<Parameter> {
 fn path_parameter(name: &str) -> Parameter {
     let schema = match name {
         "version" => text().pattern(Some("^[A-Za-z0-9._+-]{1,64}$")).into(),
+        "node" => ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .minimum(Some(1))
+            .maximum(Some(crate::members::NODE_MAX as usize))
+            .into(),
         _ => millrace_model::Name::schema(),
     };
     let parameter = ParameterBuilder::new()

@@ -17,7 +17,7 @@ pub(crate) type QueueView<'a> = View<'a, QueueConfig>;
 /// Lists queues, without their counters.
 pub(crate) async fn list(call: Call) -> Result<Response, Failure> {
     let query = call.query()?;
-    let topology = call.gateway.ledger().topology();
+    let topology = call.fresh().await?;
     let page = page::by_name(&topology.queues, &query, |name, queue| {
         View::new(name, &queue.queue)
     });
@@ -28,7 +28,7 @@ pub(crate) async fn list(call: Call) -> Result<Response, Failure> {
 pub(crate) async fn show(call: Call) -> Result<Response, Failure> {
     call.query()?;
     let ledger = call.gateway.ledger();
-    let topology = ledger.topology();
+    let topology = call.fresh().await?;
     let queue = call.queue(&topology)?;
     if etag::is_known(&call.head.headers, queue.queue.version)? {
         return Ok(catalog::not_modified(queue.queue.version));
@@ -56,8 +56,9 @@ pub(crate) async fn put(mut call: Call) -> Result<Response, Failure> {
     let config: QueueConfig = json::body(&mut call).await?;
     catalog::check(config.problems())?;
     let ledger = call.gateway.ledger();
-    let present = ledger
-        .topology()
+    let present = call
+        .fresh()
+        .await?
         .queues
         .get(&name)
         .map(|queue| queue.queue.version);
@@ -91,7 +92,7 @@ fn place(groups: &[GroupId]) -> Result<GroupId, Failure> {
 pub(crate) async fn delete(call: Call) -> Result<Response, Failure> {
     call.query()?;
     let name = call.name("queue")?;
-    let topology = call.gateway.ledger().topology();
+    let topology = call.fresh().await?;
     let present = topology.queues.get(&name).map(|queue| queue.queue.version);
     let expect = etag::expect(&call.head.headers, present)?;
     catalog::delete(&call.gateway, CatalogCommand::DeleteQueue { name, expect }).await

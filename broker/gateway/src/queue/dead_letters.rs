@@ -61,7 +61,7 @@ pub(crate) async fn redrive(mut call: Call) -> Result<Response, Failure> {
         1,
         limit::REDRIVE_MESSAGES_MAX.into(),
     )?;
-    let topology = call.gateway.ledger().topology();
+    let topology = call.fresh().await?;
     let queue = call.queue(&topology)?;
     let to = body.to.map(|name| match topology.queues.get(&name) {
         Some(queue) => Ok(queue.id),
@@ -86,7 +86,7 @@ pub(crate) async fn redrive(mut call: Call) -> Result<Response, Failure> {
 pub(crate) async fn purge(mut call: Call) -> Result<Response, Failure> {
     call.query()?;
     let NoFields {} = json::body(&mut call).await?;
-    let topology = call.gateway.ledger().topology();
+    let topology = call.topology().await?;
     let queue = call.queue(&topology)?;
     let proposal = Proposal::bare(Command::Purge(queue.id));
     match call.gateway.commit(queue.group, proposal).await? {

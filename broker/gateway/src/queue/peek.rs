@@ -62,7 +62,7 @@ pub(crate) async fn peek(call: Call) -> Result<Response, Failure> {
         .map(|text| text.split(',').collect::<Vec<_>>());
     let wants = |state| wanted.as_ref().is_none_or(|states| states.contains(&state));
     let ledger = call.gateway.ledger();
-    let topology = ledger.topology();
+    let topology = call.topology().await?;
     let queue = call.queue(&topology)?;
     let question = Question::Peek {
         queue: queue.id,

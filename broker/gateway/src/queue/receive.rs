@@ -83,7 +83,7 @@ pub(crate) async fn receive(mut call: Call) -> Result<Response, Failure> {
     let asked: ReceiveBody = json::parse(&json::read(&mut call).await?)?;
     asked.check()?;
     let gateway = &call.gateway;
-    let topology = gateway.ledger().topology();
+    let topology = call.topology().await?;
     let queue = call.queue(&topology)?;
     let wait = asked
         .wait_seconds

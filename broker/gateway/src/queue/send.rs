@@ -19,7 +19,7 @@ use crate::publish::{Going, Receipt, of_queue, respond, sort};
 pub(crate) async fn send(mut call: Call) -> Result<Response, Failure> {
     call.query()?;
     let gateway = call.gateway.clone();
-    let topology = gateway.ledger().topology();
+    let topology = call.topology().await?;
     let queue = Arc::clone(call.queue(&topology)?);
     let place = format!("/queues/{}", queue.name);
     let intake = intake::read(&mut call, &place, queue.queue.config.event_bytes_max()).await?;

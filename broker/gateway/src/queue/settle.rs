@@ -160,7 +160,7 @@ async fn settle<'a>(
         let status = StatusCode::PAYLOAD_TOO_LARGE;
         return Err(Failure::new(status, "batch_too_large", detail).at("/receipts"));
     }
-    let topology = call.gateway.ledger().topology();
+    let topology = call.topology().await?;
     let queue = call.queue(&topology)?;
     let mut failed = Vec::new();
     let mut receipts = Vec::with_capacity(texts.len());

@@ -7,7 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use millrace_machine::{Machine, MemoryTables};
 use millrace_model::command::Receive;
-use millrace_model::ledger::{GroupStatus, MemberStatus, Message, Status};
+use millrace_model::ledger::{
+    ChangeError, GroupStatus, MemberChange, MemberStatus, Message, Status,
+};
 use millrace_model::{
     Answer, Batch, BoxFuture, Command, GroupId, Ledger, Outcome, PayloadRef, Proposal, Query,
     Refusal, Revision, Timestamp, Topology, Unavailable,
@@ -172,6 +174,29 @@ impl Ledger for MemoryLedger {
             .map(|place| group.payload(place))
             .collect();
         Box::pin(async move { Ok(payloads) })
+    }
+
+    fn fresh(&self) -> BoxFuture<'_, Result<(), Unavailable>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn cluster(&self) -> BoxFuture<'_, Status> {
+        Box::pin(async { self.status() })
+    }
+
+    /// A node alone: it can add nobody, and hand over to nobody.
+    fn change_members(&self, change: MemberChange) -> BoxFuture<'_, Result<(), ChangeError>> {
+        let answer = match change {
+            MemberChange::Add { node: 2, .. } => Ok(()),
+            MemberChange::Add { node, .. } => {
+                Err(ChangeError::Unreachable(format!("node {node} is away")))
+            }
+            MemberChange::Remove { node: 1 } => Err(ChangeError::Conflict("the only one".into())),
+            MemberChange::Remove { node } => Err(ChangeError::NotFound(node)),
+            MemberChange::Transfer { node: 1, .. } => Ok(()),
+            MemberChange::Transfer { .. } => Err(ChangeError::Unavailable("no leader".into())),
+        };
+        Box::pin(async { answer })
     }
 
     fn topology(&self) -> Arc<Topology> {

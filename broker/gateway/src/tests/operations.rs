@@ -58,6 +58,47 @@ async fn the_cluster_is_shown() {
 }
 
 #[tokio::test]
+async fn members_are_changed_and_each_refusal_has_its_status() {
+    let door = Door::new();
+    let members = "/v1/cluster/members";
+    let add = |node: u64, address: &str| json!({"node": node, "address": address});
+    door.post(members, &add(2, "b:2")).await.expect(202);
+    for (body, status, code) in [
+        (add(3, "c:3"), 422, "node_unreachable"),
+        (add(3, "c"), 422, "invalid_address"),
+        (add(0, "c:3"), 422, "out_of_range"),
+        (json!({"node": 3}), 400, "missing_field"),
+        (
+            json!({"node": 3, "address": "c:3", "x": 1}),
+            400,
+            "unknown_field",
+        ),
+    ] {
+        let refused = door.post(members, &body).await.expect(status);
+        assert_eq!(refused.code(), code);
+    }
+    for (node, status, code) in [
+        ("1", 409, "cluster_conflict"),
+        ("7", 404, "node_not_found"),
+        ("0", 400, "invalid_node"),
+        ("x", 400, "invalid_node"),
+    ] {
+        let path = format!("{members}/{node}");
+        let refused = door.call("DELETE", &path, &[], "").await.expect(status);
+        assert_eq!(refused.code(), code);
+    }
+    let transfer = "/v1/cluster/transfer";
+    door.post(transfer, &json!({"node": 1, "group": 0}))
+        .await
+        .expect(204);
+    let refused = door.post(transfer, &json!({"node": 2})).await.expect(503);
+    assert_eq!(
+        (refused.code().as_str(), refused.header("retry-after")),
+        ("no_quorum", "1")
+    );
+}
+
+#[tokio::test]
 async fn metrics_of_all_rooms_are_one_text() {
     let door = Door::new().with_orders().await;
     door.call("POST", "/v1/topics/orders/messages", &[], "x")

@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Members(BTreeMap<u64, String>);
 
 impl Members {
-    /// How many members are named.
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
+    /// The members with their addresses.
+    pub(crate) fn addresses(&self) -> &BTreeMap<u64, String> {
+        &self.0
     }
 
     /// Whether none is named: a node alone.
@@ -49,7 +49,11 @@ impl FromStr for Members {
     }
 }
 
-fn member(part: &str) -> Result<(u64, String), String> {
+/// One member, written `N=HOST:PORT`.
+///
+/// # Errors
+/// A sentence when it is none.
+pub(crate) fn member(part: &str) -> Result<(u64, String), String> {
     let wrong = || format!("`{part}` is not N=HOST:PORT");
     let (node, address) = part.split_once('=').ok_or_else(wrong)?;
     let node: u64 = node.trim().parse().map_err(|_| wrong())?;

@@ -17,6 +17,9 @@ use crate::serve::components::Catalog;
 /// How long log and tables may take to become durable at the end.
 const STOP_MAX: Duration = Duration::from_secs(30);
 
+/// How long it may take to hand the leadership of groups to other nodes.
+const HAND_OVER_MAX: Duration = Duration::from_secs(5);
+
 /// Starts log, tables, groups, sandbox and door; serves until a signal or a fault; stops them in reverse order.
 ///
 /// # Errors
@@ -26,7 +29,9 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("cannot listen on {}", config.listen))?;
-    let options = ClusterOptions::new(&config.data, config.node);
+    let mut options = ClusterOptions::new(&config.data, config.node);
+    options.members = config.cluster.addresses().clone();
+    options.peer_listen = config.peer_listen;
     let cluster = tokio::select! {
         cluster = Cluster::start(options) => Arc::new(cluster.context("cannot start on the data directory")?),
         () = signals.next() => return Ok(()),
@@ -79,7 +84,14 @@ async fn serve(
     };
     match &fault {
         Some(fault) => tracing::error!(%fault, "the broker has failed and stops"),
-        None => tracing::info!("stopping"),
+        None => {
+            tracing::info!("stopping");
+            // While the door is still open: what comes in between goes to the new leaders.
+            let handed_over = tokio::time::timeout(HAND_OVER_MAX, cluster.hand_over()).await;
+            if handed_over.is_err() {
+                tracing::warn!("not everything was handed over in time: an election follows");
+            }
+        }
     }
     gateway.stop();
     cluster.drain();

@@ -6,8 +6,9 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
 
-/// What is logged when `MILLRACE_LOG` says nothing: our own lines from `info`, those of libraries from `warn`.
-const DEFAULT: &str = "warn,millrace=info";
+/// What is logged when `MILLRACE_LOG` says nothing: our own lines from `info`, those of libraries from `warn`. Openraft
+/// warns of every attempt to reach a peer that is away; that it is away is told once, by our own lines.
+const DEFAULT: &str = "warn,openraft=error,millrace=info";
 
 /// Starts logging. `MILLRACE_LOG` takes the directives of `tracing-subscriber`, as in `MILLRACE_LOG=debug`.
 pub(super) fn start(format: LogFormat) {

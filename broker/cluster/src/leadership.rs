@@ -1,0 +1,163 @@
+//! Who leads a group, as this node knows it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use openraft::async_runtime::WatchReceiver as _;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::group::Group;
+use crate::members;
+use crate::peer::peers::Peers;
+use crate::types::{Member, Raft, TypeConfig};
+use crate::waiters::WaitersByQueue;
+
+/// Who leads a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leader {
+    /// This node, and it is the only one with a vote: what is applied here is all there is.
+    Alone,
+    /// This node.
+    Here,
+    /// Another one.
+    At(u64),
+    /// Nobody is known to.
+    Unknown,
+}
+
+/// Who leads a group, to be watched.
+#[derive(Debug)]
+pub(crate) struct Leadership {
+    watched: watch::Sender<Leader>,
+    /// The same as a number: every request looks at it, and takes no lock for that.
+    now: AtomicU64,
+}
+
+/// Numbers that stand for leaders; all others are those of nodes, which are far smaller.
+const UNKNOWN: u64 = 0;
+const ALONE: u64 = u64::MAX;
+const HERE: u64 = u64::MAX - 1;
+
+impl Leader {
+    fn number(self) -> u64 {
+        match self {
+            Self::Unknown => UNKNOWN,
+            Self::Alone => ALONE,
+            Self::Here => HERE,
+            Self::At(node) => node,
+        }
+    }
+
+    fn of(number: u64) -> Self {
+        match number {
+            UNKNOWN => Self::Unknown,
+            ALONE => Self::Alone,
+            HERE => Self::Here,
+            node => Self::At(node),
+        }
+    }
+}
+
+type ServerMetrics = openraft::metrics::RaftServerMetrics<TypeConfig>;
+
+fn leader(metrics: &ServerMetrics) -> Leader {
+    match metrics.current_leader {
+        None => Leader::Unknown,
+        Some(leader) if leader != metrics.id => Leader::At(leader),
+        Some(_) => {
+            let membership = metrics.membership_config.membership();
+            let is_alone = membership.voter_ids().all(|voter| voter == metrics.id);
+            if is_alone {
+                Leader::Alone
+            } else {
+                Leader::Here
+            }
+        }
+    }
+}
+
+impl Leadership {
+    /// As it is now.
+    pub(crate) fn of(raft: &Raft) -> Self {
+        let metrics = raft.server_metrics();
+        let now = leader(&metrics.borrow_watched());
+        Self {
+            watched: watch::Sender::new(now),
+            now: AtomicU64::new(now.number()),
+        }
+    }
+
+    /// Who leads.
+    pub(crate) fn leader(&self) -> Leader {
+        Leader::of(self.now.load(Ordering::Acquire))
+    }
+
+    /// Takes over what is new; whether it is.
+    fn set(&self, leader: Leader) -> bool {
+        self.now.store(leader.number(), Ordering::Release);
+        self.watched.send_if_modified(|before| {
+            let changed = *before != leader;
+            *before = leader;
+            changed
+        })
+    }
+
+    /// Whether this node leads.
+    pub(crate) fn is_here(&self) -> bool {
+        matches!(self.leader(), Leader::Here | Leader::Alone)
+    }
+
+    /// Ready when somebody else leads than `before`, or at `deadline`.
+    pub(crate) async fn change(&self, before: Leader, deadline: Instant) {
+        let mut leader = self.watched.subscribe();
+        let changed = leader.wait_for(|leader| *leader != before);
+        let _ = tokio::time::timeout_at(deadline, changed).await;
+    }
+}
+
+/// Keeps the group's leadership up to date, wakes those who wait here when it has gone elsewhere, and lets the members
+/// of group 0 be known to all connections, for as long as the group lives.
+pub(crate) async fn follow(group: Arc<Group>, peers: Arc<Peers>, waiters: Arc<WaitersByQueue>) {
+    let mut metrics = group.raft.server_metrics();
+    loop {
+        let seen = metrics.borrow_watched().clone();
+        let now = leader(&seen);
+        if group.id == millrace_model::GroupId::META {
+            let membership = seen.membership_config.membership();
+            let members = membership
+                .nodes()
+                .map(|(node, member)| (*node, member.clone()));
+            note_members(&peers, members.collect());
+        }
+        if group.leadership.set(now) {
+            tracing::info!(group = %group.id, leader = ?now, term = seen.vote.leader_id().term, "leadership");
+            waiters.wake_all();
+            if now == Leader::Here {
+                members::take_over(&group);
+            }
+            if matches!(now, Leader::Here | Leader::Alone) {
+                let standing = &peers.standing;
+                members::correct_address(&group, standing.list.get(&standing.node));
+            }
+        }
+        if metrics.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Connects to all members at once: an election that had to wait for connections would be lost.
+fn note_members(peers: &Peers, members: BTreeMap<u64, Member>) {
+    if members.is_empty() || *peers.standing.members() == members {
+        return;
+    }
+    peers.keep(&members);
+    for (node, member) in &members {
+        if *node != peers.standing.node {
+            peers.to(*node, member);
+        }
+    }
+    peers.standing.set_members(members);
+}

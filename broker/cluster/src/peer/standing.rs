@@ -1,0 +1,380 @@
+//! Where this node stands among the others: who it is, whom it knows, and whom it lets in.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use millrace_model::Fault;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::hello::{Hello, Purpose, Refused, Welcome, replaced};
+use crate::identity::IdentityFile;
+use crate::types::{ClusterId, Incarnation, Member};
+
+/// How long the same sentence is not said again in the log.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
+
+/// Most sentences that are remembered for that.
+const SAID_MAX: usize = 256;
+
+/// How long a node of the list that was heard of before there is a cluster is believed to be there with that data.
+const HEARD_FOR: Duration = Duration::from_secs(10);
+
+/// Where this node stands.
+pub(crate) struct Standing {
+    pub(crate) node: u64,
+    pub(crate) incarnation: Incarnation,
+    /// The first members, as this node was told; empty for a node alone.
+    pub(crate) list: BTreeMap<u64, String>,
+    pub(crate) data_groups: u32,
+    identity: Mutex<IdentityFile>,
+    cluster: watch::Sender<Option<ClusterId>>,
+    /// The members of the cluster, as this node knows them now.
+    members: ArcSwap<BTreeMap<u64, Member>>,
+    /// Before there is a cluster: which data the nodes of the list have, and when they were heard.
+    heard: Mutex<BTreeMap<u64, (Incarnation, Instant)>>,
+    /// What was last said against this node.
+    objection: Mutex<Option<String>>,
+    said: Mutex<BTreeMap<String, Instant>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Each is whole between any two statements under its lock.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Standing {
+    pub(crate) fn new(
+        identity: IdentityFile,
+        list: BTreeMap<u64, String>,
+        data_groups: u32,
+    ) -> Self {
+        let who = identity.get().clone();
+        Self {
+            node: who.node,
+            incarnation: who.incarnation,
+            list,
+            data_groups,
+            identity: Mutex::new(identity),
+            cluster: watch::Sender::new(who.cluster),
+            members: ArcSwap::default(),
+            heard: Mutex::default(),
+            objection: Mutex::default(),
+            said: Mutex::default(),
+        }
+    }
+
+    /// The cluster that the node belongs to, once there is one.
+    pub(crate) fn cluster(&self) -> watch::Receiver<Option<ClusterId>> {
+        self.cluster.subscribe()
+    }
+
+    /// The first members, if this node is one of them.
+    pub(crate) fn founders(&self) -> BTreeMap<u64, Member> {
+        lock(&self.identity).get().founders.clone()
+    }
+
+    /// Makes the node a member of a cluster, for good.
+    ///
+    /// # Errors
+    /// A [`Fault`] when it is a member of another, or that cannot be written down.
+    pub(crate) fn join(
+        &self,
+        cluster: ClusterId,
+        founders: BTreeMap<u64, Member>,
+    ) -> Result<(), Fault> {
+        lock(&self.identity).join(cluster, founders)?;
+        lock(&self.objection).take();
+        self.cluster.send_replace(Some(cluster));
+        Ok(())
+    }
+
+    /// The members as this node knows them.
+    pub(crate) fn members(&self) -> Arc<BTreeMap<u64, Member>> {
+        self.members.load_full()
+    }
+
+    pub(crate) fn set_members(&self, members: BTreeMap<u64, Member>) {
+        self.members.store(Arc::new(members));
+    }
+
+    /// The greeting to `to`.
+    pub(crate) fn hello(&self, to: u64, known: Option<Incarnation>, purpose: Purpose) -> Hello {
+        Hello {
+            from: self.node,
+            incarnation: self.incarnation,
+            to,
+            to_incarnation: known,
+            cluster: *self.cluster.borrow(),
+            purpose,
+            list: self.list.clone(),
+            data_groups: self.data_groups,
+        }
+    }
+
+    /// Whether whoever says `hello` may come in.
+    ///
+    /// # Errors
+    /// [`Refused`], in words for the other side.
+    pub(crate) fn admit(&self, hello: &Hello) -> Result<Welcome, Refused> {
+        if hello.from == self.node && hello.incarnation != self.incarnation {
+            let reason = format!(
+                "two nodes are started as node {}: give each its own number",
+                self.node
+            );
+            return Err(Refused::new(reason));
+        }
+        if hello.to != self.node || hello.from == self.node {
+            let reason = format!(
+                "this is node {}, not node {}: correct the list of members",
+                self.node, hello.to
+            );
+            return Err(Refused::new(reason));
+        }
+        let present = *self.cluster.borrow();
+        match (present, hello.cluster) {
+            (Some(mine), Some(theirs)) if mine != theirs => {
+                let reason = format!("this is a node of cluster {mine}, not of {theirs}");
+                return Err(Refused::new(reason));
+            }
+            (Some(_), theirs) => self.admit_member(hello, theirs.is_some())?,
+            (None, Some(theirs)) => self.admit_cluster(hello, theirs)?,
+            (None, None) => self.admit_founder(hello)?,
+        }
+        Ok(self.welcome())
+    }
+
+    fn welcome(&self) -> Welcome {
+        Welcome {
+            node: self.node,
+            incarnation: self.incarnation,
+            cluster: *self.cluster.borrow(),
+        }
+    }
+
+    /// This node is in a cluster. A node of the same cluster that it does not know yet is let in: this node may be
+    /// behind, and that one may lead.
+    fn admit_member(&self, hello: &Hello, is_of_cluster: bool) -> Result<(), Refused> {
+        match self.members().get(&hello.from) {
+            Some(member) if member.incarnation == hello.incarnation => Ok(()),
+            Some(_) => Err(Refused::new(replaced(hello.from))),
+            None if is_of_cluster => Ok(()),
+            None => Err(Refused::new(format!(
+                "node {0} is not a member of this cluster, which runs already: add it with `millrace cluster add {0}=HOST:PORT`",
+                hello.from
+            ))),
+        }
+    }
+
+    /// A cluster greets this node, which is in none: it takes it in, if it knows it by its data.
+    fn admit_cluster(&self, hello: &Hello, theirs: ClusterId) -> Result<(), Refused> {
+        if hello.purpose == Purpose::Greeting {
+            return Ok(());
+        }
+        if hello.to_incarnation != Some(self.incarnation) {
+            return Err(Refused::new(replaced(self.node)));
+        }
+        self.join(theirs, BTreeMap::new())
+            .map_err(|fault| Refused::new(fault.to_string()))?;
+        tracing::info!(cluster = %theirs, by = hello.from, "taken into a cluster");
+        Ok(())
+    }
+
+    /// Neither is in a cluster: they may form one, if they agree on the list.
+    fn admit_founder(&self, hello: &Hello) -> Result<(), Refused> {
+        if let Some(difference) = self.difference(hello) {
+            let reason = format!("the lists of first members differ: {difference}");
+            self.object(hello.from, &reason);
+            return Err(Refused::new(reason));
+        }
+        self.hear(hello.from, hello.incarnation)
+    }
+
+    fn difference(&self, hello: &Hello) -> Option<String> {
+        if hello.data_groups != self.data_groups {
+            return Some(format!(
+                "node {} has {} data groups, node {} has {}",
+                self.node, self.data_groups, hello.from, hello.data_groups
+            ));
+        }
+        let nodes = self.list.keys().chain(hello.list.keys());
+        let address = |list: &BTreeMap<u64, String>, node| {
+            list.get(node)
+                .cloned()
+                .unwrap_or_else(|| "no such member".to_owned())
+        };
+        nodes
+            .filter(|node| self.list.get(node) != hello.list.get(node))
+            .map(|node| {
+                format!(
+                    "for node {node}, node {} was told {}, node {} was told {}",
+                    self.node,
+                    address(&self.list, node),
+                    hello.from,
+                    address(&hello.list, node)
+                )
+            })
+            .next()
+    }
+
+    /// Notes which data a node of the list has.
+    ///
+    /// # Errors
+    /// [`Refused`] when another one of that number was heard just now.
+    pub(crate) fn hear(&self, node: u64, incarnation: Incarnation) -> Result<(), Refused> {
+        let mut heard = lock(&self.heard);
+        match heard.get(&node) {
+            Some((other, at)) if *other != incarnation && at.elapsed() < HEARD_FOR => {
+                let reason =
+                    format!("two nodes are started as node {node}: give each its own number");
+                drop(heard);
+                self.object(node, &reason);
+                Err(Refused::new(reason))
+            }
+            _ => {
+                heard.insert(node, (incarnation, Instant::now()));
+                Ok(())
+            }
+        }
+    }
+
+    /// The nodes of the list that were not heard of late.
+    pub(crate) fn unheard(&self) -> Vec<u64> {
+        let heard = lock(&self.heard);
+        let is_there = |node: &u64| {
+            heard
+                .get(node)
+                .is_some_and(|(_, at)| at.elapsed() < HEARD_FOR)
+        };
+        let unheard = |node: &u64| *node != self.node && !is_there(node);
+        self.list.keys().copied().filter(unheard).collect()
+    }
+
+    /// The first members, when all of them were heard, and not too long ago: one of them may have begun anew.
+    pub(crate) fn all_heard(&self) -> Option<BTreeMap<u64, Member>> {
+        let heard = lock(&self.heard);
+        let member = |(node, address): (&u64, &String)| {
+            let incarnation = if *node == self.node {
+                self.incarnation
+            } else {
+                let (incarnation, at) = heard.get(node)?;
+                (at.elapsed() < HEARD_FOR).then_some(*incarnation)?
+            };
+            let address = address.clone();
+            Some((
+                *node,
+                Member {
+                    address,
+                    incarnation,
+                },
+            ))
+        };
+        self.list.iter().map(member).collect()
+    }
+
+    /// Notes what stands between this node and node `peer`, and says it in the log, but not over and over.
+    pub(crate) fn object(&self, peer: u64, reason: &str) {
+        if self.cluster.borrow().is_none() {
+            *lock(&self.objection) = Some(reason.to_owned());
+        }
+        if self.is_news(&format!("{peer}: {reason}")) {
+            tracing::warn!(peer, "{reason}");
+        }
+    }
+
+    /// Whether `sentence` was not said for a while.
+    pub(crate) fn is_news(&self, sentence: &str) -> bool {
+        let mut said = lock(&self.said);
+        said.retain(|_, at| at.elapsed() < SAY_AGAIN);
+        if said.contains_key(sentence) || said.len() >= SAID_MAX {
+            return false;
+        }
+        said.insert(sentence.to_owned(), Instant::now());
+        true
+    }
+
+    /// Why the node is in no cluster; `None` when it is in one.
+    pub(crate) fn waits_for(&self) -> Option<String> {
+        if self.cluster.borrow().is_some() {
+            return None;
+        }
+        if let Some(objection) = lock(&self.objection).clone() {
+            return Some(objection);
+        }
+        let unheard: Vec<_> = self.unheard().iter().map(u64::to_string).collect();
+        Some(format!(
+            "the cluster is not formed yet: node {} was not heard",
+            unheard.join(", ")
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn standing(node: u64, list: &[(u64, &str)]) -> (tempfile::TempDir, Standing) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let identity = IdentityFile::open(dir.path(), node).expect("new");
+        let list = list.iter().map(|(node, at)| (*node, (*at).to_owned()));
+        (dir, Standing::new(identity, list.collect(), 1))
+    }
+
+    fn reason(result: Result<Welcome, Refused>) -> String {
+        result.expect_err("refused").reason
+    }
+
+    const LIST: &[(u64, &str)] = &[(1, "a:1"), (2, "b:2")];
+
+    #[test]
+    fn founders_agree_on_the_list_and_each_has_its_own_number() {
+        let ((_one, one), (_two, two)) = (standing(1, LIST), standing(2, LIST));
+        let welcome = two
+            .admit(&one.hello(2, None, Purpose::Greeting))
+            .expect("admitted");
+        assert_eq!((welcome.node, welcome.cluster), (2, None));
+        assert_eq!(two.all_heard().map(|all| all.len()), Some(2));
+        let (_third, third) = standing(1, &[(1, "a:1"), (2, "c:2")]);
+        let said = reason(two.admit(&third.hello(2, None, Purpose::Greeting)));
+        assert!(
+            said.contains("node 2 was told b:2, node 1 was told c:2"),
+            "{said}"
+        );
+        let (_again, again) = standing(1, LIST);
+        let said = reason(two.admit(&again.hello(2, None, Purpose::Greeting)));
+        assert!(said.contains("two nodes are started as node 1"), "{said}");
+        let (_same, same) = standing(2, LIST);
+        let said = reason(two.admit(&same.hello(2, None, Purpose::Greeting)));
+        assert!(said.contains("two nodes are started as node 2"), "{said}");
+        let said = reason(two.admit(&one.hello(3, None, Purpose::Greeting)));
+        assert!(said.contains("this is node 2, not node 3"), "{said}");
+    }
+
+    #[test]
+    fn a_cluster_lets_in_its_members_with_their_data_and_nobody_else() {
+        let ((_one, one), (_two, two)) = (standing(1, LIST), standing(2, LIST));
+        one.hear(2, two.incarnation).expect("heard");
+        let founders = one.all_heard().expect("both");
+        let cluster = ClusterId::of(&founders);
+        one.join(cluster, founders.clone()).expect("joined");
+        one.set_members(founders.clone());
+        one.admit(&two.hello(1, None, Purpose::Control))
+            .expect("a member");
+        let (_lost, lost) = standing(2, LIST);
+        let said = reason(one.admit(&lost.hello(1, None, Purpose::Control)));
+        assert!(said.contains("its disk was replaced"), "{said}");
+        let (_new, new) = standing(3, LIST);
+        let said = reason(one.admit(&new.hello(1, None, Purpose::Greeting)));
+        assert!(said.contains("cluster add 3="), "{said}");
+        let hello = one.hello(2, Some(two.incarnation), Purpose::Control);
+        assert!(lost.admit(&hello).is_err(), "known with other data");
+        two.admit(&hello).expect("taken in");
+        assert_eq!(*two.cluster().borrow(), Some(cluster));
+        new.join(ClusterId::of(&BTreeMap::new()), BTreeMap::new())
+            .expect("another");
+        let said = reason(one.admit(&new.hello(1, None, Purpose::Control)));
+        assert!(said.contains("of cluster"), "{said}");
+    }
+}
