@@ -252,13 +252,13 @@ impl Receiver {
                 if received == 0 {
                     continue;
                 }
-                let ages = |consumer| ages(&self.progress, self.counts_from, consumer);
-                ages(consumer).for_each(|age| tally.received(age));
+                let (progress, from) = (&*self.progress, self.counts_from);
+                ages(progress, from, consumer).for_each(|age| tally.received(age));
                 let taken = consumer
                     .acknowledge(&mut self.wire, tally, received)
                     .await?;
                 self.progress.acknowledged(taken);
-                ages(consumer).for_each(|age| tally.latency(age));
+                ages(progress, from, consumer).for_each(|age| tally.latency(age));
                 acked += taken;
             }
             if acked == 0 && self.consumers.len() > 1 {
