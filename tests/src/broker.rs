@@ -1,6 +1,6 @@
 //! [`Broker`]: a broker process of a test.
 
-use std::fs::{self, File};
+use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -21,7 +21,12 @@ const LISTENING: &str = "listening on http://";
 pub struct Broker {
     process: Option<Child>,
     data: PathBuf,
+    /// Flags beside `--data`.
+    flags: Vec<String>,
+    /// What all processes printed.
     log: PathBuf,
+    /// Where in it the present process began.
+    log_from: usize,
     url: String,
     // Last, so that the folder goes after the process.
     _folder: TempDir,
@@ -46,16 +51,30 @@ impl Broker {
     }
 
     fn start_on(folder: TempDir, data: PathBuf) -> Self {
-        let log = folder.path().join("log.txt");
-        let mut broker = Self {
-            process: None,
-            data,
-            log,
-            url: String::new(),
-            _folder: folder,
-        };
+        let flags = ["--listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0"];
+        let mut broker = Self::on(folder, data, &flags);
         broker.restart();
         broker
+    }
+
+    /// A broker with these flags beside `--data`, not started yet.
+    #[must_use]
+    pub fn idle(flags: &[&str]) -> Self {
+        let folder = TempDir::new().expect("a temporary folder");
+        let data = folder.path().join("data");
+        Self::on(folder, data, flags)
+    }
+
+    fn on(folder: TempDir, data: PathBuf, flags: &[&str]) -> Self {
+        Self {
+            process: None,
+            data,
+            flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
+            log: folder.path().join("log.txt"),
+            log_from: 0,
+            url: String::new(),
+            _folder: folder,
+        }
     }
 
     /// Starts the process again on the same data, on another free port, and waits until it is ready.
@@ -73,17 +92,53 @@ impl Broker {
     /// # Errors
     /// How the process ended, when it ended before it was ready.
     pub fn try_restart(&mut self) -> Result<(), ExitStatus> {
+        self.spawn();
+        self.try_listen()?;
+        self.wait_until_ready()
+    }
+
+    /// Starts the process and waits for nothing.
+    ///
+    /// # Panics
+    /// When it runs already.
+    pub fn spawn(&mut self) {
         assert!(self.process.is_none(), "the broker runs already");
-        let log = File::create(&self.log).expect("the log file can be made");
+        let mut log = OpenOptions::new();
+        let log = log.create(true).append(true).open(&self.log);
+        let log = log.expect("the log file can be made");
+        self.log_from = log.metadata().expect("its size").len() as usize;
         let errors = log.try_clone().expect("a file handle can be doubled");
-        let process = serve(&self.data)
+        let process = serve(&self.data, &self.flags)
             .stdout(log)
             .stderr(errors)
             .spawn()
             .expect("the binary can be run");
         self.process = Some(process);
+    }
+
+    /// Waits until the spawned process listens; it may not be ready then.
+    ///
+    /// # Errors
+    /// How the process ended, when it ended before.
+    pub fn try_listen(&mut self) -> Result<(), ExitStatus> {
         self.url = self.wait_for_address()?;
-        self.wait_until_ready()
+        Ok(())
+    }
+
+    /// Waits until the spawned process is ready.
+    ///
+    /// # Panics
+    /// When it does not get ready.
+    pub fn get_ready(&mut self) {
+        if let Err(end) = self.try_listen().and_then(|()| self.wait_until_ready()) {
+            panic!("the broker did not start ({end}); it said:\n{}", self.log());
+        }
+    }
+
+    /// Whether there is a process that was neither killed nor stopped.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.process.is_some()
     }
 
     fn wait_for_address(&mut self) -> Result<String, ExitStatus> {
@@ -157,8 +212,12 @@ impl Broker {
     /// What the process printed so far, or printed last.
     #[must_use]
     pub fn log(&self) -> String {
+        self.log_since(self.log_from)
+    }
+
+    fn log_since(&self, from: usize) -> String {
         let bytes = fs::read(&self.log).unwrap_or_default();
-        String::from_utf8_lossy(&bytes).into_owned()
+        String::from_utf8_lossy(bytes.get(from..).unwrap_or_default()).into_owned()
     }
 
     /// Kills the process as `kill -9` does.
@@ -186,8 +245,17 @@ impl Broker {
 
     /// Sends SIGTERM; the process goes on with its orderly end.
     pub fn ask_to_stop(&self) {
+        self.signal("TERM");
+    }
+
+    /// Sends a signal, by its name.
+    ///
+    /// # Panics
+    /// When the broker does not run.
+    pub fn signal(&self, name: &str) {
         let process = self.process.as_ref().expect("the broker runs");
-        let sent = Command::new("kill").arg(process.id().to_string()).status();
+        let mut kill = Command::new("kill");
+        let sent = kill.args(["-s", name, &process.id().to_string()]).status();
         assert!(sent.expect("kill is there").success());
     }
 
@@ -224,15 +292,15 @@ impl Drop for Broker {
             let _ = process.wait();
         }
         if std::thread::panicking() {
-            eprintln!("the broker said:\n{}", self.log());
+            eprintln!("the broker said:\n{}", self.log_since(0));
         }
     }
 }
 
-fn serve(data: &Path) -> Command {
+fn serve(data: &Path, flags: &[String]) -> Command {
     let mut command = Command::new(millrace());
     command.arg("serve").arg("--data").arg(data);
-    command.args(["--listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0"]);
+    command.args(flags);
     command.stdin(Stdio::null());
     command
 }

@@ -22,9 +22,15 @@ impl Client {
     /// A client for the broker at `url`.
     #[must_use]
     pub fn new(url: &str) -> Self {
+        Self::patient(url, Duration::from_secs(ANSWER_SECONDS_MAX))
+    }
+
+    /// A client that waits for no answer longer than `most`.
+    #[must_use]
+    pub fn patient(url: &str, most: Duration) -> Self {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
-            .timeout_global(Some(Duration::from_secs(ANSWER_SECONDS_MAX)))
+            .timeout_global(Some(most))
             .build();
         Self {
             agent: config.into(),

@@ -94,6 +94,21 @@ pub enum Violation {
     },
 }
 
+/// A run in numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Figures {
+    /// Events that were published, whatever became of it.
+    pub published: usize,
+    /// Of these, acknowledged.
+    pub acknowledged: usize,
+    /// Of these, delivered from all their queues.
+    pub found: usize,
+    /// Acknowledged and not found.
+    pub lost: usize,
+    /// Deliveries of an entry beyond its first.
+    pub duplicated: usize,
+}
+
 /// What all clients of a run did and saw.
 #[derive(Debug, Default)]
 pub struct History {
@@ -120,17 +135,47 @@ impl History {
         hasher.finish()
     }
 
-    /// How many events were published: acknowledged, and in all.
+    /// The run in numbers, as of now.
     #[must_use]
-    pub fn published(&self) -> (usize, usize) {
+    pub fn figures(&self) -> Figures {
         let facts = self.facts.lock().expect("no client panicked");
-        let outcomes = facts.iter().filter_map(|fact| match fact {
-            Fact::Published { outcome, .. } => Some(*outcome),
-            _ => None,
-        });
-        let outcomes: Vec<Outcome> = outcomes.collect();
-        let acknowledged = |outcome: &&Outcome| **outcome == Outcome::Acknowledged;
-        (outcomes.iter().filter(acknowledged).count(), outcomes.len())
+        let (mut delivered, mut entries, mut deliveries) = (HashSet::new(), HashSet::new(), 0);
+        for fact in facts.iter() {
+            if let Fact::Delivered {
+                queue,
+                id,
+                sequence,
+                ..
+            } = fact
+            {
+                deliveries += 1;
+                delivered.insert((queue, id));
+                entries.insert((queue, *sequence));
+            }
+        }
+        let (mut published, mut acknowledged, mut found) = (0, 0, 0);
+        for fact in facts.iter() {
+            if let Fact::Published {
+                id,
+                queues,
+                outcome,
+                ..
+            } = fact
+            {
+                published += 1;
+                let is_acknowledged = *outcome == Outcome::Acknowledged;
+                acknowledged += usize::from(is_acknowledged);
+                let is_found = queues.iter().all(|queue| delivered.contains(&(queue, id)));
+                found += usize::from(is_acknowledged && is_found);
+            }
+        }
+        Figures {
+            published,
+            acknowledged,
+            found,
+            lost: acknowledged - found,
+            duplicated: deliveries - entries.len(),
+        }
     }
 
     /// Every broken promise. Call it when all queues are drained: what was acknowledged and not delivered by then is lost.

@@ -1,17 +1,20 @@
-//! [`Load`]: publishers and consumers that go on while the broker dies under them.
+//! [`Load`]: publishers and consumers that go on while the broker, or nodes of it, die under them.
 
-use std::collections::HashMap;
+mod caller;
+mod consumer;
+mod publisher;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
-use crate::client::{Answer, Client};
-use crate::history::{Fact, History, Outcome};
+use crate::client::Client;
+use crate::history::History;
+use caller::Caller;
+use publisher::Publisher;
 
 /// The topic that is published to; both queues subscribe to it.
 const TOPIC: &str = "crash";
@@ -19,11 +22,11 @@ const TOPIC: &str = "crash";
 const QUEUES: [&str; 2] = ["crash-a", "crash-b"];
 const PUBLISHERS: u64 = 4;
 const CONSUMERS_A_QUEUE: usize = 2;
+/// The publisher of [`Load::probe`] has the first number that no other has.
+const PROBES_FROM: u64 = PUBLISHERS;
 /// Between two requests of one publisher: the consumers keep up, and the log stays short enough not to be purged, so that
 /// all of it can be replayed.
 const PACE: Duration = Duration::from_millis(10);
-const DATA_BYTES_MAX: usize = 1024;
-const BATCH_EVENTS_MAX: u64 = 16;
 const DRAIN_SECONDS_MAX: u64 = 120;
 
 /// A running load. What it does and sees goes into its [`History`].
@@ -36,8 +39,10 @@ pub struct Load {
 
 #[derive(Debug)]
 struct Shared {
-    url: RwLock<String>,
+    /// Where the nodes are; only one for a broker that is alone.
+    doors: RwLock<Vec<String>>,
     seed: u64,
+    probes: AtomicU64,
     publishing: AtomicBool,
     consuming: AtomicBool,
     deliveries: AtomicU64,
@@ -45,14 +50,15 @@ struct Shared {
 }
 
 impl Load {
-    /// Creates topic, queues and subscriptions on a fresh broker, and starts. `seed` decides data and sizes; moments are
-    /// up to the operating system.
+    /// Creates topic, queues and subscriptions on a fresh broker, and starts. The clients spread over all `doors` (URLs), and
+    /// go on at the next one when one does not answer. `seed` decides data and sizes; moments are up to the operating system.
     #[must_use]
-    pub fn start(url: &str, seed: u64) -> Self {
-        set_up(&Client::new(url));
+    pub fn start(doors: &[String], seed: u64) -> Self {
+        set_up(&Client::new(&doors[0]));
         let shared = Arc::new(Shared {
-            url: RwLock::new(url.to_owned()),
+            doors: RwLock::new(doors.to_vec()),
             seed,
+            probes: AtomicU64::new(PROBES_FROM),
             publishing: AtomicBool::new(true),
             consuming: AtomicBool::new(true),
             deliveries: AtomicU64::new(0),
@@ -66,7 +72,7 @@ impl Load {
         let consumers = QUEUES.iter().flat_map(|queue| [*queue; CONSUMERS_A_QUEUE]);
         let consumers = consumers.enumerate().map(|(number, queue)| {
             let shared = shared.clone();
-            std::thread::spawn(move || consume(&shared, queue, number as u64))
+            std::thread::spawn(move || consumer::run(&shared, queue, number))
         });
         Self {
             consumers: consumers.collect(),
@@ -75,9 +81,17 @@ impl Load {
         }
     }
 
-    /// Tells everybody where the broker is now.
-    pub fn point_to(&self, url: &str) {
-        url.clone_into(&mut self.shared.url.write().expect("no client panicked"));
+    /// Tells everybody where the nodes are now.
+    pub fn point_to(&self, doors: &[String]) {
+        *self.shared.doors.write().expect("no client panicked") = doors.to_vec();
+    }
+
+    /// Publishes one event through `doors`, in turn and under one `Idempotency-Key`, until it is acknowledged: how long
+    /// that took. `None` when it was not within `most`; its outcome is unknown then.
+    #[must_use]
+    pub fn probe(&self, doors: &[String], most: Duration) -> Option<Duration> {
+        let number = self.shared.probes.fetch_add(1, Ordering::Relaxed);
+        Publisher::new(self.shared.clone(), number).probe(doors, most)
     }
 
     /// Events received so far.
@@ -111,15 +125,9 @@ impl Load {
     }
 
     fn wait_until_empty(&self) {
-        let client = self.shared.client();
+        let mut caller = Caller::new(self.shared.clone(), 0);
         let began = Instant::now();
-        let empty = |queue: &&str| {
-            let counters = client.get(&format!("/v1/queues/{queue}")).with(200).json();
-            ["ready", "leased", "delayed"]
-                .iter()
-                .all(|state| find(&counters, state) == Some(0))
-        };
-        while !QUEUES.iter().all(empty) {
+        while !QUEUES.iter().all(|queue| is_empty(&mut caller, queue)) {
             assert!(
                 began.elapsed() < Duration::from_secs(DRAIN_SECONDS_MAX),
                 "the queues are not empty after {DRAIN_SECONDS_MAX} s"
@@ -129,8 +137,18 @@ impl Load {
     }
 }
 
+fn is_empty(caller: &mut Caller, queue: &str) -> bool {
+    let answer = caller.call("GET", &format!("/v1/queues/{queue}"), &[], None);
+    answer.is_some_and(|answer| {
+        let queue = answer.json();
+        let states = ["ready", "leased", "delayed"];
+        states.iter().all(|state| counter(&queue, state) == Some(0))
+    })
+}
+
 /// A counter of `GET /v1/queues/{queue}`, beside the configuration or in `counters`.
-fn find(queue: &Value, counter: &str) -> Option<u64> {
+#[must_use]
+pub fn counter(queue: &Value, counter: &str) -> Option<u64> {
     queue[counter]
         .as_u64()
         .or_else(|| queue["counters"][counter].as_u64())
@@ -150,243 +168,4 @@ fn set_up(client: &Client) {
             .put(&path, &json!({"to": {"queue": queue}}))
             .expect(201);
     }
-}
-
-impl Shared {
-    fn client(&self) -> Client {
-        Client::new(&self.url.read().expect("no client panicked"))
-    }
-
-    /// POST; `None` when the outcome is unknown or the broker is away.
-    ///
-    /// # Panics
-    /// When the broker refuses: nothing that this load sends is wrong.
-    fn post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Option<Answer> {
-        let answer = self.client().call("POST", path, headers, Some(body)).ok()?;
-        match answer.status {
-            200 => Some(answer),
-            429 | 503 | 504 => None,
-            _ => panic!("POST {path}: {}: {}", answer.status, answer.text()),
-        }
-    }
-}
-
-struct Publisher {
-    shared: Arc<Shared>,
-    number: u64,
-    next: u64,
-    random: fastrand::Rng,
-}
-
-struct Event {
-    id: String,
-    data: Vec<u8>,
-}
-
-impl Publisher {
-    fn new(shared: Arc<Shared>, number: u64) -> Self {
-        let random = fastrand::Rng::with_seed(shared.seed ^ (number << 32));
-        Self {
-            shared,
-            number,
-            next: 0,
-            random,
-        }
-    }
-
-    fn run(mut self) {
-        while self.shared.publishing.load(Ordering::Relaxed) {
-            match self.random.u8(..3) {
-                0 => self.publish_one(),
-                1 => self.send_one(),
-                _ => self.publish_batch_once(),
-            }
-            std::thread::sleep(PACE);
-        }
-    }
-
-    fn event(&mut self) -> Event {
-        self.next += 1;
-        let bytes = self.random.usize(1..=DATA_BYTES_MAX);
-        let mut data = vec![0; bytes];
-        self.random.fill(&mut data);
-        let id = format!("{}-{}", self.number, self.next);
-        Event { id, data }
-    }
-
-    /// One event in binary mode to the topic, tried once.
-    fn publish_one(&mut self) {
-        let event = self.event();
-        let answer = self.post_binary(&format!("/v1/topics/{TOPIC}/messages"), &event);
-        self.record(&event, &QUEUES, false, outcome(answer.is_some()));
-    }
-
-    /// One event straight to a queue, tried once.
-    fn send_one(&mut self) {
-        let event = self.event();
-        let queue = QUEUES[0];
-        let answer = self.post_binary(&format!("/v1/queues/{queue}/messages"), &event);
-        self.record(&event, &[queue], false, outcome(answer.is_some()));
-    }
-
-    fn post_binary(&self, path: &str, event: &Event) -> Option<Answer> {
-        let headers = [
-            ("content-type", "application/octet-stream"),
-            ("ce-specversion", "1.0"),
-            ("ce-id", &event.id),
-            ("ce-source", "/crash"),
-            ("ce-type", "test.crash"),
-        ];
-        self.shared.post(path, &headers, &event.data)
-    }
-
-    /// A batch with an `Idempotency-Key`, tried until an answer comes.
-    fn publish_batch_once(&mut self) {
-        let count = self.random.u64(1..=BATCH_EVENTS_MAX);
-        let events: Vec<Event> = (0..count).map(|_| self.event()).collect();
-        let body = Value::from_iter(events.iter().map(structured)).to_string();
-        let key = format!("{}-{}", self.number, self.next);
-        let headers = [
-            ("content-type", "application/cloudevents-batch+json"),
-            ("idempotency-key", &key),
-        ];
-        let path = format!("/v1/topics/{TOPIC}/messages");
-        let answer = loop {
-            match self.shared.post(&path, &headers, body.as_bytes()) {
-                Some(answer) => break Some(answer),
-                None if !self.shared.publishing.load(Ordering::Relaxed) => break None,
-                None => std::thread::sleep(Duration::from_millis(20)),
-            }
-        };
-        if let Some(answer) = &answer {
-            let results = answer.json();
-            let results = results["messages"].as_array().expect("a result an event");
-            assert_eq!(results.len(), events.len());
-            assert!(
-                results.iter().all(|one| one["error"].is_null()),
-                "{results:?}"
-            );
-        }
-        for event in &events {
-            self.record(event, &QUEUES, true, outcome(answer.is_some()));
-        }
-    }
-
-    fn record(&self, event: &Event, queues: &[&str], once: bool, outcome: Outcome) {
-        self.shared.history.record(Fact::Published {
-            id: event.id.clone(),
-            digest: History::digest(&event.data),
-            queues: queues.iter().map(|&name| name.to_owned()).collect(),
-            once,
-            outcome,
-        });
-    }
-}
-
-fn structured(event: &Event) -> Value {
-    json!({
-        "specversion": "1.0", "id": event.id, "source": "/crash", "type": "test.crash",
-        "datacontenttype": "application/octet-stream", "data_base64": BASE64.encode(&event.data),
-    })
-}
-
-fn outcome(answered: bool) -> Outcome {
-    if answered {
-        Outcome::Acknowledged
-    } else {
-        Outcome::Unknown
-    }
-}
-
-fn consume(shared: &Shared, queue: &str, number: u64) {
-    let mut random = fastrand::Rng::with_seed(shared.seed.wrapping_add(number));
-    while shared.consuming.load(Ordering::Relaxed) {
-        let asked_at = shared.history.tick();
-        let body = json!({"max": random.u32(1..=64), "wait_seconds": 1, "visibility_seconds": random.u32(2..=4)});
-        let path = format!("/v1/queues/{queue}/receive");
-        let Some(answer) = shared.post(&path, &JSON, body.to_string().as_bytes()) else {
-            std::thread::sleep(Duration::from_millis(20));
-            continue;
-        };
-        let received = record_deliveries(shared, queue, &answer.json(), asked_at);
-        if received.is_empty() {
-            continue;
-        }
-        match random.u8(..20) {
-            0 => {} // The lease ends by itself.
-            1 => nack(shared, queue, &received),
-            _ => ack(shared, queue, &received),
-        }
-    }
-}
-
-const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
-
-/// Records what came, and gives the sequence of each receipt.
-fn record_deliveries(
-    shared: &Shared,
-    queue: &str,
-    answer: &Value,
-    asked_at: u64,
-) -> HashMap<String, u64> {
-    let messages = answer["messages"].as_array().expect("a list of messages");
-    let mut received = HashMap::new();
-    for message in messages {
-        let sequence = message["sequence"].as_u64().expect("a sequence");
-        let event = &message["event"];
-        let data = event["data_base64"].as_str().expect("binary data");
-        let data = BASE64.decode(data).expect("base64");
-        shared.history.record(Fact::Delivered {
-            queue: queue.to_owned(),
-            id: event["id"].as_str().expect("an id").to_owned(),
-            sequence,
-            digest: History::digest(&data),
-            asked_at,
-        });
-        let receipt = message["receipt"].as_str().expect("a receipt");
-        received.insert(receipt.to_owned(), sequence);
-    }
-    shared
-        .deliveries
-        .fetch_add(messages.len() as u64, Ordering::Relaxed);
-    received
-}
-
-fn ack(shared: &Shared, queue: &str, received: &HashMap<String, u64>) {
-    let Some(answer) = settle(shared, queue, "ack", received) else {
-        return;
-    };
-    let answered_at = shared.history.tick();
-    let answer = answer.json();
-    let failed = answer["failed"].as_array().expect("a list of failures");
-    let failed: Vec<&str> = failed
-        .iter()
-        .filter_map(|one| one["receipt"].as_str())
-        .collect();
-    let acked = received
-        .iter()
-        .filter(|(receipt, _)| !failed.contains(&receipt.as_str()));
-    for (_, sequence) in acked {
-        shared.history.record(Fact::Acked {
-            queue: queue.to_owned(),
-            sequence: *sequence,
-            answered_at,
-        });
-    }
-}
-
-fn nack(shared: &Shared, queue: &str, received: &HashMap<String, u64>) {
-    let _ = settle(shared, queue, "nack", received);
-}
-
-fn settle(
-    shared: &Shared,
-    queue: &str,
-    verb: &str,
-    received: &HashMap<String, u64>,
-) -> Option<Answer> {
-    let receipts: Vec<&String> = received.keys().collect();
-    let body = json!({ "receipts": receipts }).to_string();
-    let path = format!("/v1/queues/{queue}/{verb}");
-    shared.post(&path, &JSON, body.as_bytes())
 }

@@ -18,7 +18,7 @@ fn fifty_kills_under_load_lose_nothing() {
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let mut broker = Broker::start();
-    let mut load = Load::start(broker.url(), seed);
+    let mut load = Load::start(&[broker.url().to_owned()], seed);
     let mut slowest = Duration::ZERO;
     for _ in 0..KILLS {
         std::thread::sleep(Duration::from_millis(random.u64(LIFE_MS)));
@@ -26,7 +26,7 @@ fn fifty_kills_under_load_lose_nothing() {
         let began = Instant::now();
         broker.restart();
         slowest = slowest.max(began.elapsed());
-        load.point_to(broker.url());
+        load.point_to(&[broker.url().to_owned()]);
     }
     load.drain();
     println!("{KILLS} kills, slowest restart {slowest:?}");

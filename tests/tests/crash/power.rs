@@ -13,7 +13,7 @@ fn a_power_loss_under_load_loses_nothing() {
     let mut disk = LoopDisk::make(2048);
     let data = disk.path().join("data");
     let mut broker = Broker::start_in(&data);
-    let mut load = Load::start(broker.url(), 1);
+    let mut load = Load::start(&[broker.url().to_owned()], 1);
     std::thread::sleep(Duration::from_secs(3));
     let before = load.deliveries();
     assert!(before > 0, "the load was under way");
@@ -24,7 +24,7 @@ fn a_power_loss_under_load_loses_nothing() {
     broker.kill_or_find_dead();
     disk.power_up();
     broker.restart();
-    load.point_to(broker.url());
+    load.point_to(&[broker.url().to_owned()]);
 
     std::thread::sleep(Duration::from_secs(2));
     load.drain();
