@@ -11,6 +11,7 @@
 mod checker;
 mod kill;
 mod power;
+mod stopped;
 mod storm;
 mod verdict;
 
