@@ -9,7 +9,9 @@
 )]
 
 mod checker;
+mod flipped;
 mod kill;
+mod lost_disk;
 mod power;
 mod stopped;
 mod storm;
