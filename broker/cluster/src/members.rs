@@ -197,7 +197,7 @@ async fn remove(group: &Arc<Group>, node: u64) -> Result<(), ChangeError> {
         let reason = format!("node {node} is the only member of group {}", group.id);
         return Err(ChangeError::Conflict(reason));
     }
-    let alive = rest.iter().filter(|voter| is_alive(group, **voter)).count();
+    let alive = wait_for_majority(group, &rest).await;
     if alive * 2 <= rest.len() {
         let reason = format!(
             "without node {node} only {alive} of {} voters of group {} would answer: no majority; bring another back first",
@@ -219,6 +219,21 @@ async fn remove(group: &Arc<Group>, node: u64) -> Result<(), ChangeError> {
         false,
     )
     .await
+}
+
+/// How many of `voters` answer. One that has just come back is given the time to answer its first heartbeat.
+async fn wait_for_majority(group: &Group, voters: &BTreeSet<u64>) -> usize {
+    const HEARD_MAX: Duration = Duration::from_secs(2);
+    const LOOK_EVERY: Duration = Duration::from_millis(50);
+    let deadline = Instant::now() + HEARD_MAX;
+    loop {
+        let alive = voters.iter().filter(|voter| is_alive(group, **voter));
+        let alive = alive.count();
+        if alive * 2 > voters.len() || Instant::now() >= deadline {
+            return alive;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }
 
 /// Whether a voter has answered a heartbeat within the last few.
