@@ -24,7 +24,7 @@ const TRANSFER_MAX: Duration = Duration::from_secs(5);
 /// How long one step of a change of members may take.
 const STEP_MAX: Duration = Duration::from_secs(10);
 
-/// How often a learner that catches up is looked at.
+/// How often it is looked how far others are.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// A change of one group.
@@ -224,7 +224,6 @@ async fn remove(group: &Arc<Group>, node: u64) -> Result<(), ChangeError> {
 /// How many of `voters` answer. One that has just come back is given the time to answer its first heartbeat.
 async fn wait_for_majority(group: &Group, voters: &BTreeSet<u64>) -> usize {
     const HEARD_MAX: Duration = Duration::from_secs(2);
-    const LOOK_EVERY: Duration = Duration::from_millis(50);
     let deadline = Instant::now() + HEARD_MAX;
     loop {
         let alive = voters.iter().filter(|voter| is_alive(group, **voter));

@@ -36,7 +36,7 @@ fn a_leader_that_stood_still_serves_nothing_stale() {
     insist("create the new queue", &others, |client| {
         client.put("/v1/queues/new", &json!({}))
     });
-    let waiting: Vec<JoinHandle<()>> = (0..QUESTIONS_WAITING)
+    let waiting: Vec<JoinHandle<bool>> = (0..QUESTIONS_WAITING)
         .flat_map(|_| QUESTIONS)
         .map(|question| {
             let client = client.clone();
@@ -47,17 +47,27 @@ fn a_leader_that_stood_still_serves_nothing_stale() {
     let before = load.deliveries();
     cluster.node(leader).signal("CONT");
     let revived = Instant::now();
+    let mut answers = [0; QUESTIONS.len()];
     while revived.elapsed() < ASKED_AFTER {
-        QUESTIONS.iter().for_each(|question| question(&client));
+        for (count, question) in answers.iter_mut().zip(QUESTIONS) {
+            *count += usize::from(question(&client));
+        }
     }
     for question in waiting {
         question.join().expect("the revived node answered wrongly");
     }
     assert!(load.deliveries() > before, "the load goes on");
     cluster.node(leader).get_ready();
+    // Had it only ever refused, nothing would have been shown.
+    cluster.wait("the revived node to answer all it is asked", |_| {
+        let mut asked = QUESTIONS.iter().map(|question| question(&client));
+        asked.all(|is_answered| is_answered).then_some(())
+    });
     load.drain();
     let figures = judge_cluster(&mut cluster, &load);
-    println!("leader stood still for 5 s: the others served after {took:.2?}; {figures:?}");
+    println!(
+        "leader stood still for 5 s: the others served after {took:.2?}; the revived one answered {answers:?} questions at first; {figures:?}"
+    );
 }
 
 /// Makes one node lead all groups.
@@ -137,29 +147,34 @@ fn insist(what: &str, others: &[String], ask: impl Fn(&Client) -> Answer) -> Ans
 }
 
 /// What the revived node is asked. Each may be refused for now (503, 504), but never answered from the past.
-const QUESTIONS: [fn(&Client); 3] = [counts_nothing, receives_nothing, knows_the_new_queue];
+/// They tell whether it was answered.
+const QUESTIONS: [fn(&Client) -> bool; 3] = [counts_nothing, receives_nothing, knows_the_new_queue];
 
-fn counts_nothing(client: &Client) {
+fn counts_nothing(client: &Client) -> bool {
     let answer = client.get("/v1/queues/still");
-    if answered(&answer) {
+    let is_answered = answered(&answer);
+    if is_answered {
         assert_eq!(count(&answer), 0, "stale: {}", answer.text());
     }
+    is_answered
 }
 
-fn receives_nothing(client: &Client) {
+fn receives_nothing(client: &Client) -> bool {
     let body = json!({"max": 10, "wait_seconds": 0, "visibility_seconds": 3});
     let answer = client.post("/v1/queues/still/receive", &body);
-    if answered(&answer) {
+    let is_answered = answered(&answer);
+    if is_answered {
         assert_eq!(
             answer.json()["messages"],
             json!([]),
             "a lease on what is gone"
         );
     }
+    is_answered
 }
 
-fn knows_the_new_queue(client: &Client) {
-    let _ = answered(&client.get("/v1/queues/new"));
+fn knows_the_new_queue(client: &Client) -> bool {
+    answered(&client.get("/v1/queues/new"))
 }
 
 /// Whether it was answered, and not refused for now.

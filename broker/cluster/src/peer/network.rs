@@ -148,6 +148,18 @@ impl Peer {
         reply(&self.call(kind, action, parts, option.soft_ttl()).await?)
     }
 
+    /// Asks for a vote, or whether it would be given.
+    async fn ask_vote(
+        &self,
+        kind: Kind,
+        request: &VoteRequest<TypeConfig>,
+        option: &RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, Error> {
+        let question = message::VoteForward::new(self.group, request);
+        let answer = self.ask(kind, RPCTypes::Vote, &question, option).await;
+        answer.map(|answer: message::VoteAnswer| answer.into())
+    }
+
     /// One append over the control connection.
     async fn append(
         &self,
@@ -350,11 +362,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         request: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, Error> {
-        let question = message::VoteForward::new(self.group, &request);
-        let answer: message::VoteAnswer = self
-            .ask(Kind::Vote, RPCTypes::Vote, &question, &option)
-            .await?;
-        Ok(answer.into())
+        self.ask_vote(Kind::Vote, &request, &option).await
     }
 
     async fn pre_vote(
@@ -362,11 +370,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         request: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, Error> {
-        let question = message::VoteForward::new(self.group, &request);
-        let answer: message::VoteAnswer = self
-            .ask(Kind::PreVote, RPCTypes::Vote, &question, &option)
-            .await?;
-        Ok(answer.into())
+        self.ask_vote(Kind::PreVote, &request, &option).await
     }
 
     async fn full_snapshot(
