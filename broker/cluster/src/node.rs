@@ -176,13 +176,17 @@ impl Node {
                 is_sure = true;
                 continue;
             }
+            if self.waiters.is_closed() {
+                return Ok(Ok(Vec::new()));
+            }
             let Some(waiters) = waiters else {
                 return Ok(Err(gone(receive)));
             };
             if waiters.is_gone() || Instant::now() >= deadline {
                 return Ok(Ok(Vec::new()));
             }
-            waiters.sleep(deadline, || group.leadership.is_here()).await;
+            let stay = || group.leadership.is_here() && !self.waiters.is_closed();
+            waiters.sleep(deadline, stay).await;
             is_sure = group.leader() == Leader::Alone;
         }
     }

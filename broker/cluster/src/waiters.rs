@@ -115,6 +115,8 @@ impl Waiters {
 pub(crate) struct WaitersByQueue {
     queues: Mutex<HashMap<QueueId, Arc<Waiters>>>,
     waiting: AtomicUsize,
+    /// Set when the node stops: nobody waits any more, whatever queues there are.
+    closed: AtomicBool,
 }
 
 impl WaitersByQueue {
@@ -138,7 +140,13 @@ impl WaitersByQueue {
 
     /// Wakes everybody for good: the node stops.
     pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
         self.lock().drain().for_each(|(_, waiters)| waiters.close());
+    }
+
+    /// Whether the node stops: a receive ends with what it has.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
     }
 
     /// Wakes everybody to look again: another node may lead by now.

@@ -156,6 +156,27 @@ async fn a_long_poll_wakes_at_the_first_message_and_costs_no_entry_while_it_wait
     cluster.stop().await.unwrap();
 }
 
+/// Said to be a missing queue before: the client would have taken it for deleted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_stops_answers_its_long_polls_with_nothing() {
+    let dir = TempDir::new().unwrap();
+    let cluster = std::sync::Arc::new(Cluster::start(options(&dir)).await.unwrap());
+    let orders = queue(&cluster, "orders", QueueConfig::default()).await;
+    let waiting = {
+        let cluster = std::sync::Arc::clone(&cluster);
+        tokio::spawn(async move { receive(&cluster, orders, 10, Duration::from_secs(30)).await })
+    };
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    cluster.drain();
+    let messages = tokio::time::timeout(Duration::from_secs(5), waiting).await;
+    assert_eq!(messages.expect("woken").unwrap(), []);
+    assert_eq!(
+        receive(&cluster, orders, 1, Duration::from_secs(30)).await,
+        []
+    );
+    cluster.stop().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lease_ends_by_itself() {
     let dir = TempDir::new().unwrap();
