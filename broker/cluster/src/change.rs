@@ -15,6 +15,7 @@ use crate::peer::connection::Broken;
 use crate::peer::hello::{self, Purpose};
 use crate::request::ASK_AGAIN;
 use crate::types::Member;
+use crate::version;
 
 /// How long the status of a group is waited for.
 const STATUS_MAX: Duration = Duration::from_secs(1);
@@ -99,7 +100,7 @@ impl Cluster {
             let change = change.clone();
             async move {
                 let Some(leader) = leader else {
-                    return Ok(members::change(here, change).await);
+                    return Ok(version::change_members(&self.node, here, change).await);
                 };
                 let group = group.id;
                 let request = Request::Change { group, change };
@@ -139,6 +140,7 @@ impl Cluster {
         {
             return Err(unreachable("it belongs to another cluster".to_owned()));
         }
+        self.standing.check_newcomer(node, &welcome.versions)?;
         let incarnation = welcome.incarnation;
         Ok(Member {
             address,

@@ -24,7 +24,7 @@ use crate::options::ClusterOptions;
 use crate::peer::door;
 use crate::peer::peers::Peers;
 use crate::peer::standing::Standing;
-use crate::{catalog, formation, leadership, metrics, purge, spill, ticker};
+use crate::{catalog, formation, leadership, metrics, purge, spill, ticker, version};
 
 /// How long a leader that stops takes to hand over each group.
 const HAND_OVER_MAX: Duration = Duration::from_secs(2);
@@ -46,13 +46,14 @@ impl Cluster {
     /// # Errors
     /// A [`Fault`] that says what is damaged, lost, in use, or of another node. Nothing is repaired by forgetting.
     pub async fn start(options: ClusterOptions) -> Result<Self, Fault> {
-        let mut identity = IdentityFile::open(&options.dir, options.node)?;
+        let mut identity =
+            IdentityFile::open(&options.dir, options.node, options.format_version_max)?;
         let (log, tables) = node::open(&options)?;
         identity.opened(log.is_new())?;
-        let list = options.members.clone();
-        let standing = Arc::new(Standing::new(identity, list, options.data_groups));
+        let standing = Arc::new(Standing::new(identity, &options));
         let peers = Arc::new(Peers::new(Arc::clone(&standing)));
         let node = Arc::new(Node::start(options, log, tables, peers).await?);
+        version::note_applied(&node)?;
         let mut cluster = Self {
             node,
             standing,
@@ -114,6 +115,7 @@ impl Cluster {
             tasks.spawn(catalog::follow(Arc::clone(&node.meta), Arc::clone(data)));
         }
         tasks.spawn(catalog::forget(Arc::clone(&node.meta), node.data.clone()));
+        tasks.spawn(version::run(Arc::clone(node)));
     }
 
     fn lock_tasks(&self) -> std::sync::MutexGuard<'_, JoinSet<()>> {
@@ -300,6 +302,8 @@ impl Ledger for Cluster {
             reasons,
             storage_full: self.node.is_full(),
             groups,
+            version: self.topology().version,
+            nodes: Vec::new(),
         }
     }
 
@@ -308,6 +312,7 @@ impl Ledger for Cluster {
             let groups = self.node.groups().map(|group| self.status_of(group));
             Status {
                 groups: join_all(groups).await,
+                nodes: self.standing.formats(),
                 ..self.status()
             }
         })

@@ -14,19 +14,20 @@ use millrace_model::outcome::Lease;
 use millrace_model::query::{ParkedEvent, Peeked};
 use millrace_model::queue::QueueCounters;
 use millrace_model::{
-    Answer, Command, Fault, GroupId, Outcome, PayloadRef, Proposal, Query, Refusal, Revision,
-    Unavailable,
+    Answer, Command, Fault, FormatVersion, GroupId, Outcome, PayloadRef, Proposal, Query, Refusal,
+    Revision, Unavailable,
 };
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::leadership::Leader;
-use crate::members::{self, GroupChange};
+use crate::members::GroupChange;
 use crate::node::Node;
 use crate::peer::connection::Broken;
 use crate::peer::frame::Kind;
 use crate::peer::message::{self, cut, length};
 use crate::peer::peers::{Peers, count};
+use crate::version;
 
 /// Longest wait of a forwarded receive, whatever the frame says.
 const WAIT_MAX: Duration = Duration::from_secs(millrace_model::limit::WAIT_SECONDS_MAX as u64);
@@ -59,6 +60,8 @@ pub(crate) enum Request {
     Status { group: GroupId },
     /// Change the members of the group.
     Change { group: GroupId, change: GroupChange },
+    /// Write down that data of this version may come. Since version 2.
+    Prepare { version: FormatVersion },
 }
 
 /// The answer. Variants are only ever added at the end.
@@ -82,6 +85,8 @@ pub(crate) enum Reply {
     Changed(Result<(), ChangeError>),
     /// It could not be done.
     Unavailable(UnavailableForm),
+    /// The version is written down. Since version 2.
+    Prepared,
 }
 
 /// An answer that travels; the catalog and audits do not.
@@ -288,7 +293,12 @@ async fn serve(node: &Node, request: Request, follows: Bytes) -> Served {
         Request::Status { group } => bare(Reply::Status(node.group(group)?.status())),
         Request::Change { group, change } => {
             let group = leads(node, group)?.group(group)?;
-            bare(Reply::Changed(members::change(group, change).await))
+            let changed = version::change_members(node, group, change).await;
+            bare(Reply::Changed(changed))
+        }
+        Request::Prepare { version } => {
+            node.peers.standing.record(version)?;
+            bare(Reply::Prepared)
         }
     }
 }

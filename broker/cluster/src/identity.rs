@@ -1,20 +1,18 @@
 //! Who this node is: the file that tells its data from all other data.
 //!
 //! **Invariants**: the incarnation is made once, with the data, and never changes; data that belongs to another node
-//! number, to a newer broker, or whose log is gone is refused, never written to.
+//! number, to a newer broker, or whose log is gone is refused, never written to. The format of the file is the newest
+//! that anything in the directory may have, and never goes back.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use millrace_model::Fault;
+use millrace_model::{Fault, FormatVersion, version};
 use serde::{Deserialize, Serialize};
 
 use crate::types::{ClusterId, Incarnation, Member};
-
-/// The form of the file. A broker refuses one that is newer than its own.
-const FORMAT: u32 = 1;
 
 /// Name of the file in the data directory.
 const FILE: &str = "identity";
@@ -25,7 +23,7 @@ const FILE_BYTES_MAX: u64 = 64 * 1024;
 /// Who a node is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Identity {
-    format: u32,
+    format: FormatVersion,
     /// Its number.
     pub(crate) node: u64,
     /// Made at the first start: the same number with other data is another incarnation.
@@ -46,14 +44,15 @@ pub(crate) struct IdentityFile {
 }
 
 impl IdentityFile {
-    /// Reads the identity in `dir`, or makes one for `node` where there is none.
+    /// Reads the identity in `dir`, or makes one for `node` where there is none. `max` is the newest format that this
+    /// broker reads.
     ///
     /// # Errors
     /// A [`Fault`] that says what to do: the data is of another node, of a newer or older broker, or damaged.
-    pub(crate) fn open(dir: &Path, node: u64) -> Result<Self, Fault> {
+    pub(crate) fn open(dir: &Path, node: u64, max: FormatVersion) -> Result<Self, Fault> {
         fs::create_dir_all(dir).map_err(|error| fault(dir, error))?;
         let path = dir.join(FILE);
-        if let Some(identity) = read(&path)? {
+        if let Some(identity) = read(&path, max)? {
             check(&path, &identity, node)?;
             return Ok(Self { path, identity });
         }
@@ -62,7 +61,7 @@ impl IdentityFile {
             return Err(fault(&path, reason));
         }
         let identity = Identity {
-            format: FORMAT,
+            format: FormatVersion::MIN,
             node,
             incarnation: Incarnation::new(),
             opened: false,
@@ -121,6 +120,25 @@ impl IdentityFile {
         }
     }
 
+    /// The newest format that the directory may hold.
+    pub(crate) fn recorded(&self) -> FormatVersion {
+        self.identity.format
+    }
+
+    /// Notes that data of `version` may come: no older broker starts on the directory any more.
+    ///
+    /// # Errors
+    /// A [`Fault`] when the file cannot be written.
+    pub(crate) fn record(&mut self, version: FormatVersion) -> Result<(), Fault> {
+        if version <= self.identity.format {
+            return Ok(());
+        }
+        self.write(Identity {
+            format: version,
+            ..self.identity.clone()
+        })
+    }
+
     /// Writes beside, syncs, renames, syncs the directory: a crash leaves the old or the new file.
     fn write(&mut self, identity: Identity) -> Result<(), Fault> {
         let json = serde_json::to_string(&identity).map_err(|error| fault(&self.path, error))?;
@@ -141,7 +159,7 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-fn read(path: &Path) -> Result<Option<Identity>, Fault> {
+fn read(path: &Path, max: FormatVersion) -> Result<Option<Identity>, Fault> {
     let size = match fs::metadata(path) {
         Ok(metadata) => metadata.len(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -158,11 +176,8 @@ fn read(path: &Path) -> Result<Option<Identity>, Fault> {
         return Err(fault(path, reason));
     }
     let format = serde_json::from_str::<Format>(json).map_err(|error| fault(path, error))?;
-    if format.format > FORMAT {
-        let reason = format!(
-            "it has format {}, this broker reads up to {FORMAT}: start the newer broker that wrote it",
-            format.format
-        );
+    if format.format > u32::from(max.0) {
+        let reason = version::newer("the data", format.format, max);
         return Err(fault(path, reason));
     }
     let identity = serde_json::from_str(json).map_err(|error| fault(path, error))?;
@@ -194,6 +209,10 @@ fn fault(path: &Path, reason: impl std::fmt::Display) -> Fault {
 mod tests {
     use super::*;
 
+    fn open(dir: &tempfile::TempDir, node: u64) -> Result<IdentityFile, Fault> {
+        IdentityFile::open(dir.path(), node, FormatVersion::MAX)
+    }
+
     fn message(result: Result<IdentityFile, Fault>) -> String {
         result.expect_err("refused").to_string()
     }
@@ -201,7 +220,7 @@ mod tests {
     #[test]
     fn an_identity_is_made_once_and_is_of_one_node_and_one_cluster() {
         let dir = tempfile::tempdir().expect("a directory");
-        let mut file = IdentityFile::open(dir.path(), 2).expect("new");
+        let mut file = open(&dir, 2).expect("new");
         let incarnation = file.get().incarnation;
         file.opened(true).expect("first start");
         let member = Member {
@@ -211,33 +230,52 @@ mod tests {
         let founders = BTreeMap::from([(2, member)]);
         let cluster = ClusterId::of(&founders);
         file.join(cluster, founders).expect("joined");
-        let mut again = IdentityFile::open(dir.path(), 2).expect("there");
+        let mut again = open(&dir, 2).expect("there");
         assert_eq!(again.get(), file.get());
         let lost = again.opened(true).expect_err("the log is gone");
         assert!(lost.to_string().contains("gone"), "{lost}");
         let other = ClusterId::of(&BTreeMap::new());
         assert!(again.join(other, BTreeMap::new()).is_err());
-        let wrong = message(IdentityFile::open(dir.path(), 3));
+        let wrong = message(open(&dir, 3));
         assert!(wrong.contains("data of node 2"), "{wrong}");
     }
 
     #[test]
     fn damage_a_newer_form_and_data_without_an_identity_are_refused() {
         let dir = tempfile::tempdir().expect("a directory");
-        IdentityFile::open(dir.path(), 1).expect("new");
+        open(&dir, 1).expect("new");
         let path = dir.path().join(FILE);
         let text = fs::read_to_string(&path).expect("there");
         fs::write(&path, text.replacen("\"node\":1", "\"node\":7", 1)).expect("written");
-        let damaged = message(IdentityFile::open(dir.path(), 1));
+        let damaged = message(open(&dir, 1));
         assert!(damaged.contains("damaged"), "{damaged}");
         let json = "{\"format\":99}";
         let newer = format!("{json}\n{:08x}\n", crc32c::crc32c(json.as_bytes()));
         fs::write(&path, newer).expect("written");
-        let newer = message(IdentityFile::open(dir.path(), 1));
+        let newer = message(open(&dir, 1));
         assert!(newer.contains("format 99"), "{newer}");
         fs::remove_file(&path).expect("removed");
         fs::create_dir(dir.path().join("log")).expect("made");
-        let missing = message(IdentityFile::open(dir.path(), 1));
+        let missing = message(open(&dir, 1));
         assert!(missing.contains("no identity"), "{missing}");
+    }
+
+    #[test]
+    fn a_version_is_written_down_for_good_and_an_older_broker_touches_nothing() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut file = open(&dir, 1).expect("new");
+        assert_eq!(file.recorded(), FormatVersion(1));
+        file.record(FormatVersion(2)).expect("written");
+        file.record(FormatVersion(1)).expect("nothing to do");
+        file.opened(true).expect("first start");
+        let text = fs::read_to_string(dir.path().join(FILE)).expect("there");
+        let older = message(IdentityFile::open(dir.path(), 1, FormatVersion(1)));
+        let says = "written by a newer broker (format 2); this one reads up to 1: start the newer broker, or restore a backup";
+        assert!(older.contains(says), "{older}");
+        assert_eq!(
+            fs::read_to_string(dir.path().join(FILE)).expect("there"),
+            text
+        );
+        assert_eq!(open(&dir, 1).expect("newer").recorded(), FormatVersion(2));
     }
 }

@@ -32,6 +32,7 @@ mod spill;
 mod state_machine;
 mod ticker;
 mod types;
+mod version;
 mod waiters;
 
 pub use cluster::Cluster;

@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use millrace_model::FormatVersion;
+
 /// What can be set about the agreement. [`ClusterOptions::new`] is for production; tests make logs small.
 #[derive(Clone, Debug)]
 pub struct ClusterOptions {
@@ -22,6 +24,11 @@ pub struct ClusterOptions {
     /// Bytes of log bodies after which the tables are made durable and the log is purged up to there, 128 MiB: as much
     /// of a log lies on the disk beside what lives.
     pub snapshot_bytes: u64,
+    /// The newest format that is read and written: lower than [`FormatVersion::MAX`] the node behaves as an older one
+    /// would, and the cluster's version is not raised past it.
+    pub format_version_max: FormatVersion,
+    /// How long all members must have supported a newer format before the cluster's version is raised to it.
+    pub version_steady: Duration,
     /// How long a commit may take before its outcome is called unknown.
     pub commit_timeout: Duration,
     /// When payloads are moved out of the log.
@@ -40,6 +47,8 @@ impl ClusterOptions {
             peer_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7441)),
             data_groups: 1,
             snapshot_bytes: 128 << 20,
+            format_version_max: FormatVersion::MAX,
+            version_steady: Duration::from_secs(3),
             commit_timeout: Duration::from_secs(10),
             spill: millrace_store::spill::SpillOptions::default(),
             log: millrace_store::log::LogOptions::default(),

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::response::Response;
 use http::StatusCode;
 use millrace_model::GroupId;
-use millrace_model::ledger::{ChangeError, GroupStatus, MemberChange, MemberStatus};
+use millrace_model::ledger::{ChangeError, GroupStatus, MemberChange, MemberStatus, NodeFormats};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -26,8 +26,23 @@ const RETRY_SECONDS: u32 = 1;
 pub(crate) struct Cluster {
     /// The node that answers.
     node: u64,
+    /// The format version of the cluster, as applied on this node. Features of a newer one are off.
+    format_version: u16,
+    /// What the members support, as far as this node has heard.
+    nodes: Vec<Node>,
     /// Its groups.
     groups: Vec<Group>,
+}
+
+/// What the broker of a node supports.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Node {
+    /// The node.
+    node: u64,
+    /// The oldest format that it reads and writes; `null` while it was not heard of.
+    format_version_min: Option<u16>,
+    /// The newest.
+    format_version_max: Option<u16>,
 }
 
 /// One group.
@@ -95,9 +110,18 @@ pub(crate) async fn show(call: Call) -> Result<Response, Failure> {
         applied: group.applied,
         members: group.members.into_iter().map(member).collect(),
     };
-    let groups = status.groups.into_iter().map(group).collect();
-    let node = status.node;
-    Ok(json::answer(StatusCode::OK, &Cluster { node, groups }))
+    let node = |formats: NodeFormats| Node {
+        node: formats.node,
+        format_version_min: formats.range.map(|(min, _)| min.0),
+        format_version_max: formats.range.map(|(_, max)| max.0),
+    };
+    let cluster = Cluster {
+        node: status.node,
+        format_version: status.version.0,
+        nodes: status.nodes.into_iter().map(node).collect(),
+        groups: status.groups.into_iter().map(group).collect(),
+    };
+    Ok(json::answer(StatusCode::OK, &cluster))
 }
 
 /// Adds a node: 202, since it catches up before it has a vote.

@@ -12,7 +12,7 @@
 //! x expires scope key                 when it is forgotten
 //! l subscription                      a parked list's cursors
 //! p subscription sequence             a parked event
-//! z kind id                           rows to be swept
+//! z kind id                           rows to be swept                 V                            the cluster's format version
 //! ```
 //! All begin with an ASCII letter: other first bytes are free for whoever keeps the tables.
 
@@ -42,6 +42,9 @@ pub(crate) const CATALOG_QUEUE: u8 = b'Q';
 pub(crate) const PLUGIN: u8 = b'P';
 pub(crate) const COMPONENT: u8 = b'B';
 pub(crate) const NEWS: u8 = b'N';
+
+/// The format version of the cluster (group 0); of the first one while there is no row.
+pub(crate) const VERSION: &[u8] = b"V";
 
 /// The range of all rows of one kind.
 pub(crate) fn all(tag: u8) -> ([u8; 1], [u8; 1]) {

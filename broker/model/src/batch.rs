@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! body   = length of header: u32 LE | header | payloads, one after the other
-//! header = version: u8 | postcard of (at, items)
+//! header = version: u8 | postcard of (at, items)      the newest version that one of its commands is of
 //! ```
 //! The body is made once, by the leader, and stays the same bytes in the log, on the wire and in memory; a
 //! payload is referred to by its place in it.
@@ -14,9 +14,7 @@ use crate::command::Command;
 use crate::fault::Fault;
 use crate::id::PayloadRef;
 use crate::time::Timestamp;
-
-/// Version of the header's form.
-const VERSION: u8 = 1;
+use crate::version::{self, FormatVersion};
 
 /// A command on its way to the log, with its payloads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,12 +69,14 @@ impl Batch {
         let total = proposals.iter().map(Proposal::bytes).sum::<usize>();
         let mut payloads = Vec::with_capacity(proposals.len());
         let mut items = Vec::with_capacity(proposals.len());
+        let mut version = FormatVersion::MIN;
         for Proposal {
             command,
             payloads: own,
         } in proposals
         {
             let payload_lens = own.iter().map(|payload| length(payload.len())).collect();
+            version = version.max(command.since());
             items.push(Item {
                 command,
                 payload_lens,
@@ -85,7 +85,7 @@ impl Batch {
         }
         let mut body = BytesMut::with_capacity(total + 64);
         body.put_u32_le(0);
-        body.put_u8(VERSION);
+        body.put_u8(u8::try_from(version.0).expect("far fewer versions than 256"));
         let header = postcard::to_extend(&Self { at, items }, Extender(body));
         let mut body = header
             .expect("commands have a binary form, and memory takes every write")
@@ -108,10 +108,8 @@ impl Batch {
             .get(..header_len as usize)
             .ok_or_else(|| fault("header past the end"))?;
         let (&version, header) = header.split_first().ok_or_else(|| fault("no version"))?;
-        if version != VERSION {
-            return Err(fault(&format!(
-                "version {version}, this broker reads {VERSION}"
-            )));
+        if !(FormatVersion::MIN.0..=FormatVersion::MAX.0).contains(&u16::from(version)) {
+            return Err(fault(&version::newer("it", version, FormatVersion::MAX)));
         }
         let batch: Self =
             postcard::from_bytes(header).map_err(|error| fault(&error.to_string()))?;
@@ -211,6 +209,21 @@ mod tests {
                 .collect();
             assert_eq!(bytes, proposal.payloads);
         }
+    }
+
+    #[test]
+    fn a_batch_is_of_the_version_of_its_newest_command_and_a_newer_one_is_refused() {
+        let version = |proposals| Batch::encode(Timestamp(42), proposals)[4];
+        assert_eq!(version(proposals()), 1, "older brokers read it");
+        let to = FormatVersion::MAX;
+        let raise = Command::Catalog(crate::command::CatalogCommand::RaiseVersion { to });
+        let mut proposals = proposals();
+        proposals.push(Proposal::bare(raise));
+        assert_eq!(u16::from(version(proposals.clone())), to.0);
+        let mut newer = Batch::encode(Timestamp(42), proposals).to_vec();
+        newer[4] += 1;
+        let refused = Batch::decode(&newer).expect_err("newer").to_string();
+        assert!(refused.contains("start the newer broker"), "{refused}");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::queue::QueueConfig;
 use crate::subscription::SubscriptionConfig;
 use crate::time::Timestamp;
 use crate::topic::TopicConfig;
+use crate::version::{Feature, FormatVersion};
 
 /// Configuration with its version, which is its `ETag`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +79,8 @@ pub struct Route {
 pub struct Topology {
     /// The revision of the catalog.
     pub revision: Revision,
+    /// The format version of the cluster at that revision.
+    pub version: FormatVersion,
     /// Topics by name.
     pub topics: BTreeMap<Name, Arc<Route>>,
     /// Queues by name.
@@ -87,6 +90,12 @@ pub struct Topology {
 }
 
 impl Topology {
+    /// Whether `feature` is on: every member of the cluster understands it.
+    #[must_use]
+    pub fn has(&self, feature: Feature) -> bool {
+        self.version.has(feature)
+    }
+
     /// The plugin version that a binding names.
     #[must_use]
     pub fn plugin(&self, name: &Name, version: &str) -> Option<&Arc<PluginVersion>> {

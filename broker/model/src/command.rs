@@ -12,6 +12,7 @@ use crate::queue::QueueConfig;
 use crate::receipt::Receipt;
 use crate::subscription::SubscriptionConfig;
 use crate::topic::TopicConfig;
+use crate::version::FormatVersion;
 
 /// One command. Variants are only ever added at the end: their order is part of the log's format.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +41,18 @@ pub enum Command {
     Unpark(Unpark),
     /// Does what is due: ends of leases and delays, retention, deduplication windows, left-overs of purges.
     Tick,
+}
+
+impl Command {
+    /// The format version that brought it: nothing older reads a log that holds it, and it is proposed only in a
+    /// cluster of that version. But for the raise itself, which makes it so.
+    #[must_use]
+    pub fn since(&self) -> FormatVersion {
+        match self {
+            Self::Catalog(CatalogCommand::RaiseVersion { to }) => (*to).max(FormatVersion(2)),
+            _ => FormatVersion::MIN,
+        }
+    }
 }
 
 /// A change of the catalog (group 0).
@@ -117,6 +130,12 @@ pub enum CatalogCommand {
     Forget {
         /// The last revision to forget.
         upto: Revision,
+    },
+    /// Raises the format version of the cluster: every member, learners too, supports it and has written that down. A
+    /// revision of the catalog, so that no plan from before counts after it. Never lowers.
+    RaiseVersion {
+        /// From now on.
+        to: FormatVersion,
     },
 }
 

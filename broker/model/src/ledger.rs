@@ -16,6 +16,7 @@ use crate::id::{GroupId, PayloadRef};
 use crate::outcome::{Lease, Outcome};
 use crate::query::{Answer, Query};
 use crate::refusal::Refusal;
+use crate::version::FormatVersion;
 
 /// A future that can cross threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -112,6 +113,19 @@ pub struct Status {
     pub storage_full: bool,
     /// Its groups.
     pub groups: Vec<GroupStatus>,
+    /// The format version of the cluster, as applied here.
+    pub version: FormatVersion,
+    /// What the members support; only when it was asked for the cluster.
+    pub nodes: Vec<NodeFormats>,
+}
+
+/// Which formats a node supports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeFormats {
+    /// The node.
+    pub node: u64,
+    /// The oldest and the newest; `None` when it was not heard of yet.
+    pub range: Option<(FormatVersion, FormatVersion)>,
 }
 
 /// How a group stands.

@@ -28,6 +28,7 @@ pub mod subscription;
 pub mod tables;
 pub mod time;
 pub mod topic;
+pub mod version;
 
 pub use batch::{Batch, Item, Proposal};
 pub use catalog::{Topology, Versioned};
@@ -50,3 +51,4 @@ pub use subscription::SubscriptionConfig;
 pub use tables::Tables;
 pub use time::Timestamp;
 pub use topic::TopicConfig;
+pub use version::{Feature, FormatVersion};

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use figment::Figment;
 use figment::providers::{Format, Serialized, Toml};
+use millrace_model::FormatVersion;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use members::{Members, member};
@@ -29,6 +30,9 @@ pub(crate) struct Config {
     pub(crate) peer_listen: SocketAddr,
     /// The first members of the cluster; empty for a node alone. It counts at the first start.
     pub(crate) cluster: Members,
+    /// The newest format to read and write; lower than the broker's own to upgrade a cluster node by node and to keep the
+    /// way back open.
+    pub(crate) format_version_max: u16,
     /// Form of the log on standard error.
     pub(crate) log_format: LogFormat,
 }
@@ -51,6 +55,7 @@ impl Default for Config {
             node: 1,
             peer_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7441)),
             cluster: Members::default(),
+            format_version_max: FormatVersion::MAX.0,
             log_format: LogFormat::Text,
         }
     }
@@ -86,6 +91,12 @@ impl Config {
         }
         if self.data.as_os_str().is_empty() {
             return Err(Usage::new("data: a directory must be named"));
+        }
+        let (oldest, newest) = (FormatVersion::MIN.0, FormatVersion::MAX.0);
+        if !(oldest..=newest).contains(&self.format_version_max) {
+            return Err(Usage::new(format!(
+                "format_version_max: this broker supports formats {oldest} to {newest}"
+            )));
         }
         if self.listen == self.peer_listen && self.listen.port() != 0 {
             return Err(Usage::new(format!(

@@ -26,7 +26,7 @@ pub(crate) struct ServeArgs {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) listen: Option<SocketAddr>,
 
-    /// Configuration file (TOML) with the keys data, listen, node, peer_listen, cluster, log_format
+    /// Configuration file (TOML) with the keys data, listen, node, peer_listen, cluster, format_version_max, log_format
     #[arg(long, value_name = "FILE", env = "MILLRACE_CONFIG")]
     #[serde(skip)]
     pub(crate) config: Option<PathBuf>,
@@ -45,6 +45,11 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "MEMBERS", env = "MILLRACE_CLUSTER")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cluster: Option<Members>,
+
+    /// Newest format to read and write: with 1 the broker runs as an older version would, and the features of newer formats stay off until every node of the cluster is started without this [default: the newest of this broker]
+    #[arg(long, value_name = "N", env = "MILLRACE_FORMAT_VERSION_MAX")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) format_version_max: Option<u16>,
 
     /// Form of the log on standard error [default: text]
     #[arg(long, value_name = "FORMAT", value_enum, env = "MILLRACE_LOG_FORMAT")]

@@ -79,7 +79,7 @@ pub(crate) async fn listen(listener: TcpListener, standing: Arc<Standing>, node:
 }
 
 async fn serve(mut stream: TcpStream, from: SocketAddr, standing: &Standing, node: Arc<Node>) {
-    let admitted = match receive(&mut stream).await {
+    let admitted = match receive(&mut stream, standing).await {
         Ok(hello) => standing.admit(&hello).map(|welcome| (hello, welcome)),
         Err(refused) => Err(refused),
     };
@@ -106,13 +106,15 @@ async fn serve(mut stream: TcpStream, from: SocketAddr, standing: &Standing, nod
     }
 }
 
-async fn receive(stream: &mut TcpStream) -> Result<Hello, Refused> {
+async fn receive(stream: &mut TcpStream, standing: &Standing) -> Result<Hello, Refused> {
     let stranger = || Refused::new("this is the peer port of a millrace node: say hello first");
     let nodelay = stream.set_nodelay(true);
     nodelay.map_err(|error| Refused::new(error.to_string()))?;
     let frame = tokio::time::timeout(HELLO_MAX, frame::read(stream, HELLO_BYTES_MAX)).await;
     match frame {
-        Ok(Ok(Some(frame))) if frame.kind == Kind::Hello => hello::decode_hello(&frame.body),
+        Ok(Ok(Some(frame))) if frame.kind == Kind::Hello => {
+            hello::decode_hello(&frame.body, &standing.versions())
+        }
         _ => Err(stranger()),
     }
 }

@@ -1,24 +1,23 @@
 //! The first frames of a connection: who is there, and whether they may talk.
 //!
 //! The hello begins with bytes that never change (magic and versions), so that a newer or a foreign peer gets an answer
-//! that it can read.
+//! that it can read. What later versions add follows behind what was there before, and older ones read over it.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use millrace_model::FormatVersion;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 
 use super::frame::{self, HELLO_BYTES_MAX, Kind, Outgoing};
 use crate::types::{ClusterId, Incarnation};
+use crate::version::Versions;
 
 /// Begins every hello.
 const MAGIC: [u8; 8] = *b"MILLRACE";
-
-/// Versions of the protocol that this broker speaks, from oldest to newest.
-const VERSIONS: (u16, u16) = (1, 1);
 
 /// How long both sides may take to know each other.
 pub(crate) const HELLO_MAX: Duration = Duration::from_secs(2);
@@ -54,6 +53,9 @@ pub(crate) struct Hello {
     /// Before there is a cluster: the first members as this node was told, and how many data groups.
     pub(crate) list: BTreeMap<u64, String>,
     pub(crate) data_groups: u32,
+    /// What its broker supports.
+    #[serde(skip)]
+    pub(crate) versions: Versions,
 }
 
 /// Who answers.
@@ -62,6 +64,9 @@ pub(crate) struct Welcome {
     pub(crate) node: u64,
     pub(crate) incarnation: Incarnation,
     pub(crate) cluster: Option<ClusterId>,
+    /// What its broker supports.
+    #[serde(skip)]
+    pub(crate) versions: Versions,
 }
 
 /// Why two nodes do not talk.
@@ -96,40 +101,83 @@ pub(crate) enum NoConnection {
 fn encode_hello(hello: &Hello) -> Bytes {
     let mut body = BytesMut::new();
     body.put_slice(&MAGIC);
-    body.put_u16_le(VERSIONS.0);
-    body.put_u16_le(VERSIONS.1);
+    body.put_u16_le(hello.versions.oldest().0);
+    body.put_u16_le(hello.versions.max.0);
     let rest = postcard::to_stdvec(hello).expect("a hello has a binary form");
     body.put_slice(&rest);
+    body.put_slice(&more(&hello.versions));
     body.freeze()
 }
 
-/// Reads a hello.
+/// What follows a hello or a welcome: nothing from a node of version 1.
+fn more(versions: &Versions) -> Vec<u8> {
+    if versions.max == FormatVersion::MIN {
+        return Vec::new();
+    }
+    postcard::to_stdvec(versions).expect("numbers have a binary form")
+}
+
+/// Inverse of [`more`].
+fn open_more(rest: &[u8]) -> postcard::Result<Versions> {
+    match rest {
+        [] => Ok(Versions::default()),
+        rest => postcard::from_bytes(rest),
+    }
+}
+
+/// Reads a hello that came to a node with these versions.
 ///
 /// # Errors
-/// [`Refused`] for another protocol, another version, or nonsense.
-pub(crate) fn decode_hello(body: &[u8]) -> Result<Hello, Refused> {
+/// [`Refused`] for another protocol, other versions, or nonsense.
+pub(crate) fn decode_hello(body: &[u8], own: &Versions) -> Result<Hello, Refused> {
     let speaks = body.strip_prefix(&MAGIC).filter(|rest| rest.len() >= 4);
     let Some(mut rest) = speaks else {
         return Err(Refused::new("this is the peer port of a millrace node"));
     };
     let (oldest, newest) = (rest.get_u16_le(), rest.get_u16_le());
-    if oldest > VERSIONS.1 || newest < VERSIONS.0 {
+    check_versions(FormatVersion(oldest), FormatVersion(newest), own)?;
+    let read = postcard::take_from_bytes::<Hello>(rest)
+        .and_then(|(hello, rest)| Ok((hello, open_more(rest)?)));
+    let nonsense = |error| Refused::new(format!("no hello: {error}"));
+    let (hello, versions) = read.map_err(nonsense)?;
+    Ok(Hello { versions, ..hello })
+}
+
+/// Whether a peer that speaks these versions can talk to a node with those of its own.
+fn check_versions(
+    oldest: FormatVersion,
+    newest: FormatVersion,
+    own: &Versions,
+) -> Result<(), Refused> {
+    if newest < own.oldest() {
         let reason = format!(
-            "this broker speaks versions {} to {} between nodes, the peer {oldest} to {newest}: upgrade in smaller steps",
-            VERSIONS.0, VERSIONS.1
+            "the cluster has format version {}, the peer supports up to {newest}: start the newer broker there",
+            own.oldest()
         );
         return Err(Refused::new(reason));
     }
-    postcard::from_bytes(rest).map_err(|error| Refused::new(format!("no hello: {error}")))
+    if oldest > own.max {
+        let reason = format!(
+            "this node supports formats up to {}, the peer speaks {oldest} to {newest}: start the newer broker here",
+            own.max
+        );
+        return Err(Refused::new(reason));
+    }
+    Ok(())
 }
 
 /// The answer to a hello, as a frame.
 pub(crate) fn answer(admitted: &Result<Welcome, Refused>) -> Outgoing {
-    let (kind, body) = match admitted {
-        Ok(welcome) => (Kind::Welcome, postcard::to_stdvec(welcome)),
-        Err(refused) => (Kind::Refused, postcard::to_stdvec(refused)),
+    let (kind, body, more) = match admitted {
+        Ok(welcome) => (
+            Kind::Welcome,
+            postcard::to_stdvec(welcome),
+            more(&welcome.versions),
+        ),
+        Err(refused) => (Kind::Refused, postcard::to_stdvec(refused), Vec::new()),
     };
-    Outgoing::new(kind, 0, body.expect("answers have a binary form"))
+    let body = body.expect("answers have a binary form");
+    Outgoing::new(kind, 0, [body, more].concat())
 }
 
 /// Connects to `address` and says hello.
@@ -160,7 +208,7 @@ async fn exchange(address: &str, hello: &Hello) -> Result<(TcpStream, Welcome), 
         |error| io::Error::new(io::ErrorKind::InvalidData, format!("no answer: {error}"));
     match frame.kind {
         Kind::Welcome => {
-            let welcome = postcard::from_bytes(&frame.body).map_err(nonsense)?;
+            let welcome = open_welcome(&frame.body).map_err(nonsense)?;
             let welcome = expected(hello, welcome)?;
             Ok((stream, welcome))
         }
@@ -174,6 +222,15 @@ async fn exchange(address: &str, hello: &Hello) -> Result<(TcpStream, Welcome), 
             "a hello is answered with {other:?}"
         ))),
     }
+}
+
+fn open_welcome(body: &[u8]) -> postcard::Result<Welcome> {
+    let (welcome, rest) = postcard::take_from_bytes::<Welcome>(body)?;
+    let versions = open_more(rest)?;
+    Ok(Welcome {
+        versions,
+        ..welcome
+    })
 }
 
 /// The other side checks as well; this is for the one whose address leads elsewhere.
@@ -199,9 +256,17 @@ pub(crate) fn replaced(node: u64) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn strangers_and_other_versions_are_told_so() {
-        let hello = Hello {
+    fn versions(max: u16, cluster: u16) -> Versions {
+        Versions {
+            max: FormatVersion(max),
+            recorded: FormatVersion(cluster),
+            cluster: FormatVersion(cluster),
+            ..Versions::default()
+        }
+    }
+
+    fn hello(versions: Versions) -> Hello {
+        Hello {
             from: 1,
             incarnation: Incarnation::new(),
             to: 2,
@@ -210,17 +275,74 @@ mod tests {
             purpose: Purpose::Greeting,
             list: BTreeMap::from([(1, "a:1".to_owned())]),
             data_groups: 1,
-        };
+            versions,
+        }
+    }
+
+    fn refused(body: &[u8], own: Versions) -> String {
+        decode_hello(body, &own).expect_err("refused").reason
+    }
+
+    #[test]
+    fn strangers_and_other_versions_are_told_so() {
+        let (own, hello) = (versions(2, 1), hello(versions(2, 1)));
         let body = encode_hello(&hello);
-        assert_eq!(decode_hello(&body), Ok(hello));
-        let said = |body: &[u8]| decode_hello(body).expect_err("refused").reason;
-        assert!(said(b"GET / HTTP/1.1\r\n\r\n").contains("peer port"));
-        assert!(said(b"MILLRACE").contains("peer port"));
+        assert_eq!(decode_hello(&body, &own), Ok(hello));
+        assert!(refused(b"GET / HTTP/1.1\r\n\r\n", own).contains("peer port"));
+        assert!(refused(b"MILLRACE", own).contains("peer port"));
         let mut newer = body.to_vec();
         newer[8..12].copy_from_slice(&[9, 0, 12, 0]);
-        assert!(said(&newer).contains("9 to 12"));
-        for cut in 12..body.len() {
-            assert!(decode_hello(&body[..cut]).is_err(), "cut at {cut}");
+        assert!(refused(&newer, own).contains("9 to 12"));
+        // Without what version 2 added it is a hello of version 1.
+        let first = body.len() - more(&own).len();
+        for cut in (12..body.len()).filter(|cut| *cut != first) {
+            assert!(decode_hello(&body[..cut], &own).is_err(), "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn hello_and_welcome_of_the_first_version_are_what_they_were() {
+        let first = Versions::default();
+        let old = hello(first);
+        let body = encode_hello(&old);
+        let rest = postcard::to_stdvec(&old).expect("a form");
+        assert_eq!(body, [&b"MILLRACE\x01\0\x01\0"[..], &rest].concat());
+        assert_eq!(decode_hello(&body, &versions(2, 1)), Ok(old.clone()));
+        // The other way round: a reader of the first version skips what it does not know.
+        let new = encode_hello(&Hello {
+            versions: versions(2, 1),
+            ..old.clone()
+        });
+        assert_eq!(new[8..12], [1, 0, 2, 0]);
+        let read: Hello = postcard::from_bytes(&new[12..]).expect("a hello");
+        assert_eq!(read, old);
+        let welcome = Welcome {
+            node: 2,
+            incarnation: old.incarnation,
+            cluster: None,
+            versions: versions(2, 1),
+        };
+        let frame = answer(&Ok(welcome.clone()));
+        let read: Welcome = postcard::from_bytes(&frame.parts[0]).expect("a welcome");
+        assert_eq!(read.versions, first);
+        assert_eq!(open_welcome(&frame.parts[0]), Ok(welcome));
+    }
+
+    #[test]
+    fn in_a_newer_cluster_both_sides_refuse_an_older_broker() {
+        let old = encode_hello(&hello(Versions::default()));
+        let said = refused(&old, versions(2, 2));
+        assert!(
+            said.contains("format version 2, the peer supports up to 1"),
+            "{said}"
+        );
+        let new = encode_hello(&hello(versions(2, 2)));
+        let said = refused(&new, Versions::default());
+        assert!(said.contains("formats up to 1"), "{said}");
+        assert!(said.contains("start the newer broker here"), "{said}");
+        assert!(
+            decode_hello(&new, &versions(2, 1)).is_ok(),
+            "it is behind, and will follow"
+        );
     }
 }

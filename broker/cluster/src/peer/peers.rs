@@ -187,7 +187,8 @@ async fn keep(
     loop {
         let hello = standing.hello(node, Some(member.incarnation), purpose);
         match hello::greet(&member.address, &hello).await {
-            Ok((stream, _)) => {
+            Ok((stream, welcome)) => {
+                standing.see(node, welcome.versions);
                 let connection = Connection::start(stream);
                 connected.send_replace(Some(Arc::clone(&connection)));
                 tracing::info!(node, ?purpose, "connected to a peer");

@@ -5,13 +5,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use millrace_model::Fault;
+use millrace_model::ledger::{ChangeError, NodeFormats};
+use millrace_model::{Fault, FormatVersion, version};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::hello::{Hello, Purpose, Refused, Welcome, replaced};
 use crate::identity::IdentityFile;
+use crate::options::ClusterOptions;
 use crate::types::{ClusterId, Incarnation, Member};
+use crate::version::Versions;
 
 /// How long the same sentence is not said again in the log.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
@@ -38,6 +41,14 @@ pub(crate) struct Standing {
     /// What was last said against this node.
     objection: Mutex<Option<String>>,
     said: Mutex<BTreeMap<String, Instant>>,
+    /// The newest format that the node supports.
+    format_max: FormatVersion,
+    /// That of the cluster, as applied here.
+    format: Mutex<FormatVersion>,
+    /// What the others said of theirs when they were last connected.
+    seen: Mutex<BTreeMap<u64, Versions>>,
+    /// Held while the version is raised, and while a node is added: one of them at a time.
+    pub(crate) gate: tokio::sync::Mutex<()>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -46,24 +57,95 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Standing {
-    pub(crate) fn new(
-        identity: IdentityFile,
-        list: BTreeMap<u64, String>,
-        data_groups: u32,
-    ) -> Self {
+    pub(crate) fn new(identity: IdentityFile, options: &ClusterOptions) -> Self {
         let who = identity.get().clone();
         Self {
             node: who.node,
             incarnation: who.incarnation,
-            list,
-            data_groups,
+            list: options.members.clone(),
+            data_groups: options.data_groups,
             identity: Mutex::new(identity),
             cluster: watch::Sender::new(who.cluster),
             members: ArcSwap::default(),
             heard: Mutex::default(),
             objection: Mutex::default(),
             said: Mutex::default(),
+            format_max: options.format_version_max,
+            format: Mutex::default(),
+            seen: Mutex::default(),
+            gate: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// What this node supports, and where it stands.
+    pub(crate) fn versions(&self) -> Versions {
+        Versions {
+            min: FormatVersion::MIN,
+            max: self.format_max,
+            recorded: lock(&self.identity).recorded(),
+            cluster: *lock(&self.format),
+        }
+    }
+
+    /// Writes down that data of this version may come.
+    ///
+    /// # Errors
+    /// A [`Fault`] when this node does not support it, or cannot write.
+    pub(crate) fn record(&self, version: FormatVersion) -> Result<(), Fault> {
+        if version > self.format_max {
+            let reason = version::newer("what comes", version, self.format_max);
+            return Err(Fault::new("write down the format version", reason));
+        }
+        lock(&self.identity).record(version)
+    }
+
+    /// The cluster has this version, as applied here.
+    ///
+    /// # Errors
+    /// As [`Standing::record`].
+    pub(crate) fn set_version(&self, version: FormatVersion) -> Result<(), Fault> {
+        self.record(version)?;
+        *lock(&self.format) = version;
+        Ok(())
+    }
+
+    /// Notes what another node said of its versions.
+    pub(crate) fn see(&self, node: u64, versions: Versions) {
+        lock(&self.seen).insert(node, versions);
+    }
+
+    /// What another node said last of its versions.
+    pub(crate) fn seen(&self, node: u64) -> Option<Versions> {
+        lock(&self.seen).get(&node).copied()
+    }
+
+    /// What every member supports, as far as it is known here.
+    pub(crate) fn formats(&self) -> Vec<NodeFormats> {
+        let range = |versions: Versions| (versions.min, versions.max);
+        let of = |node: &u64| NodeFormats {
+            node: *node,
+            range: match *node == self.node {
+                true => Some(range(self.versions())),
+                false => self.seen(*node).map(range),
+            },
+        };
+        self.members().keys().map(of).collect()
+    }
+
+    /// Whether a node of these versions can be added.
+    ///
+    /// # Errors
+    /// [`ChangeError::Conflict`]: it is too old.
+    pub(crate) fn check_newcomer(&self, node: u64, theirs: &Versions) -> Result<(), ChangeError> {
+        let needed = self.versions().needed();
+        if theirs.max >= needed {
+            return Ok(());
+        }
+        let reason = format!(
+            "the cluster has format version {needed}, node {node} supports up to {}: start the newer broker on it",
+            theirs.max
+        );
+        Err(ChangeError::Conflict(reason))
     }
 
     /// The cluster that the node belongs to, once there is one.
@@ -111,6 +193,7 @@ impl Standing {
             purpose,
             list: self.list.clone(),
             data_groups: self.data_groups,
+            versions: self.versions(),
         }
     }
 
@@ -151,6 +234,7 @@ impl Standing {
             node: self.node,
             incarnation: self.incarnation,
             cluster: *self.cluster.borrow(),
+            versions: self.versions(),
         }
     }
 
@@ -176,6 +260,10 @@ impl Standing {
         if hello.to_incarnation != Some(self.incarnation) {
             return Err(Refused::new(replaced(self.node)));
         }
+        // Before anything of it comes. What this node does not support is not raised to while it is a member.
+        let version = hello.versions.needed().min(self.format_max);
+        self.record(version)
+            .map_err(|fault| Refused::new(fault.to_string()))?;
         self.join(theirs, BTreeMap::new())
             .map_err(|fault| Refused::new(fault.to_string()))?;
         tracing::info!(cluster = %theirs, by = hello.from, "taken into a cluster");
@@ -317,9 +405,11 @@ mod tests {
 
     fn standing(node: u64, list: &[(u64, &str)]) -> (tempfile::TempDir, Standing) {
         let dir = tempfile::tempdir().expect("a directory");
-        let identity = IdentityFile::open(dir.path(), node).expect("new");
+        let mut options = ClusterOptions::new(dir.path(), node);
         let list = list.iter().map(|(node, at)| (*node, (*at).to_owned()));
-        (dir, Standing::new(identity, list.collect(), 1))
+        options.members = list.collect();
+        let identity = IdentityFile::open(dir.path(), node, options.format_version_max);
+        (dir, Standing::new(identity.expect("new"), &options))
     }
 
     fn reason(result: Result<Welcome, Refused>) -> String {

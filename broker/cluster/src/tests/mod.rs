@@ -9,3 +9,4 @@ mod rig;
 mod snapshots;
 mod strangers;
 mod suite;
+mod versions;

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use millrace_model::command::Send;
-use millrace_model::{Answer, Command, GroupId, Ledger as _, Outcome, Proposal, Query, QueueId};
+use millrace_model::{
+    Answer, Command, FormatVersion, GroupId, Ledger as _, Outcome, Proposal, Query, QueueId,
+};
 use tempfile::TempDir;
 
 use super::gate::Gate;
@@ -22,6 +24,8 @@ pub(super) struct Rig {
     behind: BTreeMap<u64, String>,
     pub(super) members: BTreeMap<u64, String>,
     pub(super) running: BTreeMap<u64, Arc<Cluster>>,
+    /// Nodes that run as an older broker would: the newest format that each supports.
+    pub(super) formats: BTreeMap<u64, FormatVersion>,
 }
 
 /// An address that nobody listens on, and that nobody is given again soon.
@@ -37,6 +41,7 @@ impl Rig {
             behind: BTreeMap::new(),
             members: BTreeMap::new(),
             running: BTreeMap::new(),
+            formats: BTreeMap::new(),
         };
         for node in 1..=nodes {
             rig.dirs.insert(node, TempDir::new().unwrap());
@@ -50,6 +55,12 @@ impl Rig {
         options.log.segment_bytes = 1 << 20;
         options.snapshot_bytes = 16 << 20;
         options.members = self.members.clone();
+        options.version_steady = Duration::from_millis(500);
+        options.format_version_max = self
+            .formats
+            .get(&node)
+            .copied()
+            .unwrap_or(FormatVersion::MAX);
         let listen = self.behind.get(&node).unwrap_or(&self.members[&node]);
         options.peer_listen = listen.parse().unwrap();
         options

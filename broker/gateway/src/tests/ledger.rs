@@ -225,6 +225,7 @@ impl Ledger for MemoryLedger {
                 applied: 1,
                 members: vec![member],
             }],
+            ..Status::default()
         }
     }
 

@@ -7,6 +7,7 @@ mod plugin;
 mod queue;
 mod subscription;
 mod topic;
+mod version;
 
 use std::sync::Arc;
 
@@ -119,6 +120,7 @@ impl<T: Tables> Changing<'_, T> {
             C::PutPlugin { version } => self.put_plugin(version, component(places, body)?),
             C::DeletePlugin { name, version } => return self.delete_plugin(&name, version),
             C::Forget { upto } => return self.forget(upto).map(Ok),
+            C::RaiseVersion { to } => return self.raise_version(to).map(Ok),
         })
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use millrace_model::catalog::{Queue, Route, Subscription, Topic};
 use millrace_model::{Fault, Name, PluginVersion, Revision, Tables, TopicId, Topology, row};
 
-use super::Catalog;
+use super::{Catalog, version};
 use crate::keys;
 use crate::scan::{damaged, each_row};
 
@@ -15,6 +15,7 @@ impl Catalog {
     pub(crate) fn open<T: Tables>(tables: &T, revision: Revision) -> Result<Self, Fault> {
         let topology = Topology {
             revision,
+            version: version::open(tables)?,
             topics: topics(tables)?,
             queues: queues(tables)?,
             plugins: plugins(tables)?,

@@ -6,7 +6,7 @@ use millrace_machine::Applied;
 use millrace_model::command::{Adopt, Change};
 use millrace_model::outcome::{Lease, Settled};
 use millrace_model::query::{EntryState, ParkedEvent, Peeked};
-use millrace_model::{Answer, Outcome, Refusal, Timestamp, Topology};
+use millrace_model::{Answer, FormatVersion, Outcome, Refusal, Timestamp, Topology};
 
 use crate::world::Group;
 
@@ -166,6 +166,9 @@ fn parked(group: &Group, event: &ParkedEvent) -> String {
 
 fn topology(topology: &Topology) -> Vec<String> {
     let mut lines = vec![format!("revision {}", topology.revision)];
+    if topology.version > FormatVersion::MIN {
+        lines.push(format!("format version {}", topology.version));
+    }
     for (name, route) in &topology.topics {
         let (id, version) = (route.topic.id, route.topic.topic.version);
         lines.push(format!("topic {name} t{id} version {version}"));

@@ -8,8 +8,8 @@ use millrace_model::command::{
 use millrace_model::plugin::{Description, World};
 use millrace_model::topic::JsonDocument;
 use millrace_model::{
-    Command, DeduplicationKey, GroupId, Name, PluginVersion, Proposal, QueueId, Receipt, Revision,
-    SubscriptionId, Timestamp, TopicId,
+    Command, DeduplicationKey, FormatVersion, GroupId, Name, PluginVersion, Proposal, QueueId,
+    Receipt, Revision, SubscriptionId, Timestamp, TopicId,
 };
 use serde::de::DeserializeOwned;
 
@@ -190,6 +190,9 @@ pub(crate) fn catalog(line: &Line<'_>) -> Option<Proposal> {
         },
         "forget" => CatalogCommand::Forget {
             upto: Revision(line.word(0).parse().unwrap()),
+        },
+        "raise-version" => CatalogCommand::RaiseVersion {
+            to: FormatVersion(line.word(0).parse().unwrap()),
         },
         _ => return None,
     };

@@ -91,7 +91,16 @@ async fn status(client: &mut Client, out: Output) -> Result<()> {
     out.rows(
         &json!({ "items": members(&answer) }),
         "items",
-        &["group", "leader", "term", "node", "state", "match_index"],
+        &[
+            "group",
+            "leader",
+            "term",
+            "node",
+            "state",
+            "match_index",
+            "format",
+            "supports",
+        ],
     )
 }
 
@@ -146,8 +155,21 @@ fn members(answer: &Value) -> Vec<Value> {
             row["group"] = group["id"].clone();
             row["leader"] = group["leader"].clone();
             row["term"] = group["term"].clone();
+            row["format"] = answer["format_version"].clone();
+            row["supports"] = supported(answer, &row["node"]);
             rows.push(row);
         }
     }
     rows
+}
+
+/// The formats that a node supports, for people; `null` when that is not known.
+fn supported(answer: &Value, node: &Value) -> Value {
+    let mut nodes = answer["nodes"].as_array().into_iter().flatten();
+    let node = nodes.find(|one| one["node"] == *node);
+    let range = node.and_then(|node| {
+        let end = |key: &str| node[key].as_u64();
+        Some((end("format_version_min")?, end("format_version_max")?))
+    });
+    range.map_or(Value::Null, |(min, max)| json!(format!("{min}–{max}")))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use millrace_cluster::{Cluster, ClusterOptions};
 use millrace_gateway::{Clock, Entropy, Gateway, GatewayConfig};
-use millrace_model::{Fault, Ledger, Router};
+use millrace_model::{Fault, FormatVersion, Ledger, Router};
 use millrace_plugin_host::{Host, Limits};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -32,6 +32,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     let mut options = ClusterOptions::new(&config.data, config.node);
     options.members = config.cluster.addresses().clone();
     options.peer_listen = config.peer_listen;
+    options.format_version_max = FormatVersion(config.format_version_max);
     let cluster = tokio::select! {
         cluster = Cluster::start(options) => Arc::new(cluster.context("cannot start on the data directory")?),
         () = signals.next() => return Ok(()),
