@@ -24,7 +24,7 @@ use crate::options::ClusterOptions;
 use crate::peer::door;
 use crate::peer::peers::Peers;
 use crate::peer::standing::Standing;
-use crate::{catalog, formation, leadership, metrics, purge, spill, ticker, version};
+use crate::{catalog, formation, leadership, metrics, purge, removed, spill, ticker, version};
 
 /// How long a leader that stops takes to hand over each group.
 const HAND_OVER_MAX: Duration = Duration::from_secs(2);
@@ -116,6 +116,7 @@ impl Cluster {
         }
         tasks.spawn(catalog::forget(Arc::clone(&node.meta), node.data.clone()));
         tasks.spawn(version::run(Arc::clone(node)));
+        tasks.spawn(removed::run(Arc::clone(node)));
     }
 
     fn lock_tasks(&self) -> std::sync::MutexGuard<'_, JoinSet<()>> {

@@ -28,6 +28,13 @@ use crate::types::{Member, Raft};
 /// How long a read waits for a majority to answer a heartbeat when the lease has run out.
 const HEARTBEAT_MAX: Duration = Duration::from_millis(250);
 
+/// How often a commit that is not answered yet looks whether this node still leads.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// After so many looks in a row at which it does not, the commit is answered. A leader that was handed the lead has
+/// committed what was under way long before.
+const LOOKS_WITHOUT_LEAD: u32 = 3;
+
 /// One Raft group of this node: its agreement, its batcher, its apply lane.
 pub(crate) struct Group {
     /// Which group.
@@ -161,12 +168,20 @@ impl Group {
 
     /// Commits one command here.
     pub(crate) async fn commit(&self, proposal: Proposal) -> Result<Outcome, Unavailable> {
-        let reply = self.batcher.submit(proposal).await?;
-        match tokio::time::timeout(self.commit_timeout, reply).await {
-            Ok(Ok(outcome)) => outcome,
-            // It was handed to the log, and nobody can tell any more what came of it.
-            Ok(Err(_)) | Err(_) => Err(Unavailable::OutcomeUnknown),
+        let mut reply = self.batcher.submit(proposal).await?;
+        let deadline = Instant::now() + self.commit_timeout;
+        let mut looks = 0;
+        // It was handed to the log: when it takes too long, or another one leads, nobody here can tell what comes of it.
+        while looks < LOOKS_WITHOUT_LEAD && Instant::now() < deadline {
+            let look_at = deadline.min(Instant::now() + LOOK_EVERY);
+            match tokio::time::timeout_at(look_at, &mut reply).await {
+                Ok(Ok(outcome)) => return outcome,
+                Ok(Err(_)) => break,
+                Err(_) if self.leadership.is_here() => looks = 0,
+                Err(_) => looks += 1,
+            }
         }
+        Err(Unavailable::OutcomeUnknown)
     }
 
     /// Asks what is applied here.

@@ -26,6 +26,7 @@ mod offline;
 mod options;
 mod peer;
 mod purge;
+mod removed;
 mod request;
 mod snapshot;
 mod spill;

@@ -18,6 +18,7 @@ mod stopped;
 mod storm;
 mod table;
 mod trial;
+mod upgrade;
 mod verdict;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,6 +1,7 @@
 //! Where this node stands among the others: who it is, whom it knows, and whom it lets in.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -41,6 +42,8 @@ pub(crate) struct Standing {
     /// What was last said against this node.
     objection: Mutex<Option<String>>,
     said: Mutex<BTreeMap<String, Instant>>,
+    /// The leader said that this node is no member any more.
+    removed: AtomicBool,
     /// The newest format that the node supports.
     format_max: FormatVersion,
     /// That of the cluster, as applied here.
@@ -70,6 +73,7 @@ impl Standing {
             heard: Mutex::default(),
             objection: Mutex::default(),
             said: Mutex::default(),
+            removed: AtomicBool::new(false),
             format_max: options.format_version_max,
             format: Mutex::default(),
             seen: Mutex::default(),
@@ -383,8 +387,19 @@ impl Standing {
         true
     }
 
+    /// Notes whether this node was removed; whether that is new.
+    pub(crate) fn set_removed(&self, is_removed: bool) -> bool {
+        self.removed.swap(is_removed, Ordering::Relaxed) != is_removed
+    }
+
     /// Why the node is in no cluster; `None` when it is in one.
     pub(crate) fn waits_for(&self) -> Option<String> {
+        if self.removed.load(Ordering::Relaxed) {
+            return Some(format!(
+                "node {} was removed from the cluster: stop it; to use it again, empty its directory and add it, best under a new number",
+                self.node
+            ));
+        }
         if self.cluster.borrow().is_some() {
             return None;
         }

@@ -6,7 +6,7 @@ use millrace_model::GroupId;
 
 use crate::fault::{Damage, IoFault};
 
-/// Why the log refused or failed. Only `Io`, `Damage`, `Lost` and `Poisoned` speak of the disk; the others tell the
+/// Why the log refused or failed. Only `Io`, `Damage`, `Newer`, `Lost` and `Poisoned` speak of the disk; the others tell the
 /// caller of a mistake of its own.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -17,6 +17,9 @@ pub enum LogError {
     /// What is on disk is not what was written.
     #[error(transparent)]
     Damage(#[from] Damage),
+    /// A newer broker wrote it; says what to do.
+    #[error("{0}")]
+    Newer(String),
     /// The log ends before what was once known to be on disk. The node must be re-seeded.
     #[error("the log has lost acknowledged records: {0}")]
     Lost(String),

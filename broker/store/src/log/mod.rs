@@ -22,6 +22,7 @@ mod cache;
 mod checkpoint;
 mod entry;
 mod error;
+mod format;
 mod group;
 mod group_state;
 mod index;

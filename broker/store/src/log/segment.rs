@@ -9,12 +9,14 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FallocateFlags, OFlags};
 
 use crate::fault::IoFault;
-use crate::log::SegmentId;
+use crate::log::format;
 use crate::log::record::{Salt, u32_at, u64_at};
+use crate::log::{LogError, SegmentId};
 
 /// Where the first record of a segment begins.
 pub(crate) const FIRST_RECORD: u32 = 64;
 
+/// Its last byte is the format of the file, of all kinds of records in it and of their bodies but entries.
 const MAGIC: &[u8; 8] = b"millrlg1";
 const SUMMED_BYTES: usize = 36;
 /// Bytes written at once when a file is filled with zeros.
@@ -73,7 +75,10 @@ impl SegmentFile {
     }
 
     /// Opens a segment; `None` when its header was never completed.
-    pub(crate) fn open(path: &Path, id: SegmentId) -> Result<Option<Self>, IoFault> {
+    ///
+    /// # Errors
+    /// The disk refused, or a newer broker wrote it.
+    pub(crate) fn open(path: &Path, id: SegmentId) -> Result<Option<Self>, LogError> {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -84,6 +89,7 @@ impl SegmentFile {
             Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
             other => other.map_err(IoFault::at("read", path))?,
         }
+        refuse_newer(path, &header)?;
         if header[..8] != *MAGIC
             || crc32c::crc32c(&header[..SUMMED_BYTES]) != u32_at(&header, SUMMED_BYTES)
             || u64_at(&header, 8) != id.0
@@ -253,6 +259,14 @@ impl<'a> Zeros<'a> {
 pub(crate) fn sync_dir(dir: &Path) -> Result<(), IoFault> {
     let sync = || File::open(dir)?.sync_all();
     sync().map_err(IoFault::at("sync", dir))
+}
+
+/// A sound header of a later format is no damage.
+fn refuse_newer(path: &Path, header: &[u8; FIRST_RECORD as usize]) -> Result<(), LogError> {
+    if crc32c::crc32c(&header[..SUMMED_BYTES]) != u32_at(header, SUMMED_BYTES) {
+        return Ok(());
+    }
+    format::refuse_newer(path, header, MAGIC)
 }
 
 /// The file name of a live segment.

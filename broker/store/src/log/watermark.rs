@@ -10,9 +10,11 @@ use std::path::{Path, PathBuf};
 use millrace_model::GroupId;
 
 use crate::fault::{Damage, IoFault};
+use crate::log::format;
 use crate::log::record::{u32_at, u64_at};
 use crate::log::{LogError, LogId, SegmentId};
 
+/// Its last byte is the format of the file.
 const MAGIC: &[u8; 8] = b"millrwm1";
 const SLOT_BYTES: usize = 16 << 10;
 const HEAD_BYTES: usize = 44;
@@ -45,7 +47,7 @@ impl Watermark {
     /// Opens the watermark of a log; `None` when there is none.
     ///
     /// # Errors
-    /// `Damage` when neither slot can be read.
+    /// `Damage` when neither slot can be read, `Newer` when that is because a newer broker wrote them.
     pub(crate) fn open(dir: &Path) -> Result<Option<(Self, Mark)>, LogError> {
         let path = dir.join("watermark");
         let file = match OpenOptions::new().read(true).write(true).open(&path) {
@@ -54,6 +56,7 @@ impl Watermark {
             Err(e) => return Err(IoFault::at("open", &path)(e).into()),
         };
         let mut best: Option<(u64, Mark)> = None;
+        let mut newer = Ok(());
         for slot in 0..2 {
             let mut bytes = vec![0; SLOT_BYTES];
             match file.read_exact_at(&mut bytes, slot * SLOT_BYTES as u64) {
@@ -65,6 +68,10 @@ impl Watermark {
             {
                 best = Some((writes, mark));
             }
+            newer = newer.and(format::refuse_newer(&path, &bytes, MAGIC));
+        }
+        if best.is_none() {
+            newer?;
         }
         let (writes, mark) =
             best.ok_or_else(|| Damage::new(&path, 0, "neither copy of the watermark can be read"))?;

@@ -13,6 +13,13 @@ pub(crate) const FIRST: &[u8] = &[RESERVED + 1];
 /// The index of the last commit, 8 bytes, big-endian. Its presence says that the keyspace is complete.
 pub(crate) const APPLIED: &[u8] = &[RESERVED, b'a'];
 
+/// The format of the tables: how reserved rows, keyspaces and payloads outside the log look, 8 bytes, big-endian. Without it
+/// they are of the first. Rows of a machine have their own.
+pub(crate) const FORMAT: &[u8] = &[RESERVED, b'f'];
+
+/// The newest [`FORMAT`] that this broker reads, and the one it writes.
+pub(crate) const FORMAT_MAX: u64 = 1;
+
 /// What was moved out of the log, as a whole: see [`Spilled`](crate::tables::spilled::Spilled).
 pub(crate) const SPILLED: &[u8] = &[RESERVED, b'z'];
 

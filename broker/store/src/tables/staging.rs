@@ -152,6 +152,7 @@ impl Staging {
         };
         let home = self.writable(0)?;
         let mut batch = self.store.db.batch().durability(Some(PersistMode::SyncAll));
+        batch.insert(&home.rows, rows::FORMAT, rows::number(rows::FORMAT_MAX));
         batch.insert(&home.rows, rows::APPLIED, rows::number(applied));
         batch.commit().map_err(fault("install a snapshot"))?;
         self.home = None;

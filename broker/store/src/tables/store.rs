@@ -12,7 +12,7 @@ use std::time::Instant;
 use fjall::{
     CompressionType, Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode,
 };
-use millrace_model::{Fault, GroupId};
+use millrace_model::{Fault, GroupId, version};
 
 use crate::log::SegmentId;
 use crate::tables::counts::Live;
@@ -161,6 +161,7 @@ impl StoreInner {
         let mut found = Vec::new();
         for generation in self.generations(Part::Rows, group) {
             let keyspace = self.keyspace(Part::Rows, group, generation)?;
+            check_format(&keyspace)?;
             let applied = read_applied(&keyspace)?;
             found.push((generation, keyspace, applied));
         }
@@ -261,6 +262,7 @@ impl StoreInner {
         tracing::info!(%group, "new tables");
         let home = self.home(group, 0)?;
         let mut batch = self.db.batch().durability(Some(PersistMode::SyncAll));
+        batch.insert(&home.rows, rows::FORMAT, rows::number(rows::FORMAT_MAX));
         batch.insert(&home.rows, rows::APPLIED, rows::number(0));
         batch.commit().map_err(fault("create rows"))?;
         Ok(Loaded {
@@ -298,6 +300,19 @@ pub(crate) struct Loaded {
     pub(crate) spilled: Spilled,
     /// Other generations that were found and removed.
     pub(crate) leftovers: usize,
+}
+
+/// Before anything else is read or removed.
+fn check_format(keyspace: &Keyspace) -> Result<(), Fault> {
+    let row = keyspace.get(rows::FORMAT);
+    let row = row.map_err(fault("read the format of tables"))?;
+    let format = row.map_or(Some(1), |row| rows::read_number(&row));
+    let refused = |reason: String| Err(Fault::new("open tables", reason));
+    match format {
+        Some(format) if format <= rows::FORMAT_MAX => Ok(()),
+        Some(format) => refused(version::newer("a keyspace", format, rows::FORMAT_MAX)),
+        None => refused("their format is not 8 bytes long".to_owned()),
+    }
 }
 
 fn read_applied(keyspace: &Keyspace) -> Result<Option<u64>, Fault> {

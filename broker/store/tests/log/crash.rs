@@ -272,6 +272,36 @@ fn one_copy_of_the_watermark_may_be_torn() {
 }
 
 #[test]
+fn files_of_a_newer_format_are_refused_and_not_taken_for_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(&open(dir.path()).group(G), 1, 5, 100);
+    let newer = |dir: &Path| match refused(dir) {
+        LogError::Newer(reason) => {
+            let says = "newer broker (format 2); this one reads up to 1: start the newer broker";
+            assert!(reason.contains(says), "{reason}");
+        }
+        other => panic!("{other}"),
+    };
+    let crashed = copy(dir.path());
+    let watermark = crashed.path().join("watermark");
+    let mut bytes = std::fs::read(&watermark).unwrap();
+    for slot in 0..2 {
+        bytes[slot * (16 << 10)..][..8].copy_from_slice(b"millrwm2");
+    }
+    std::fs::write(&watermark, bytes).unwrap();
+    newer(crashed.path());
+    let crashed = copy(dir.path());
+    let segment = &segment_files(crashed.path())[0];
+    let mut bytes = std::fs::read(segment).unwrap();
+    bytes[7] = b'2';
+    let sum = crc32c::crc32c(&bytes[..36]);
+    bytes[36..40].copy_from_slice(&sum.to_le_bytes());
+    std::fs::write(segment, &bytes).unwrap();
+    newer(crashed.path());
+    assert_eq!(std::fs::read(segment).unwrap(), bytes, "untouched");
+}
+
+#[test]
 fn a_segment_of_another_log_is_refused() {
     let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     for dir in [&one, &other] {

@@ -304,6 +304,23 @@ fn tables_without_a_position_are_refused() {
 }
 
 #[test]
+fn tables_of_a_newer_format_are_refused_and_those_without_a_mark_are_of_the_first() {
+    use crate::tables::rows::{self, Part};
+    let dir = tempfile::tempdir().unwrap();
+    let (store, tables) = open(dir.path(), lazy());
+    drop(tables);
+    let keyspace = store.inner.keyspace(Part::Rows, GROUP, 0).unwrap();
+    keyspace.insert(rows::FORMAT, rows::number(2)).unwrap();
+    let refused = store.group(GROUP).unwrap_err().to_string();
+    assert!(
+        refused.contains("newer broker (format 2); this one reads up to 1"),
+        "{refused}"
+    );
+    keyspace.remove(rows::FORMAT).unwrap();
+    assert!(store.group(GROUP).is_ok());
+}
+
+#[test]
 fn removed_tables_are_new_and_stand_at_zero() {
     let dir = tempfile::tempdir().unwrap();
     let (store, mut tables) = open(dir.path(), lazy());
