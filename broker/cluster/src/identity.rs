@@ -149,6 +149,14 @@ impl IdentityFile {
     }
 }
 
+/// Refuses a directory that may hold something newer than `max`.
+///
+/// # Errors
+/// A [`Fault`] that says so, or that the identity cannot be read.
+pub(crate) fn check_format(dir: &Path, max: FormatVersion) -> Result<(), Fault> {
+    read(&dir.join(FILE), max).map(drop)
+}
+
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let beside = path.with_extension("new");
     let mut file = File::create(&beside)?;
@@ -276,6 +284,7 @@ mod tests {
             fs::read_to_string(dir.path().join(FILE)).expect("there"),
             text
         );
+        assert!(check_format(dir.path(), FormatVersion(1)).is_err());
         assert_eq!(open(&dir, 1).expect("newer").recorded(), FormatVersion(2));
     }
 }
