@@ -97,7 +97,7 @@ fn upgrade(cluster: &mut Cluster, load: &Load, node: u64) {
 fn status(cluster: &Cluster, node: u64) -> Value {
     Client::new(&cluster.url(node))
         .get("/v1/cluster")
-        .expect(200)
+        .with(200)
         .json()
 }
 
