@@ -1,6 +1,7 @@
 //! Tests of the room: openraft's own storage suite on the real stores, and whole nodes.
 #![allow(clippy::unwrap_used)]
 
+mod absent;
 mod gate;
 mod life;
 mod load;

@@ -1,0 +1,98 @@
+//! Nodes that are cut off, or are no members any more.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use millrace_model::command::Send;
+use millrace_model::ledger::MemberChange;
+use millrace_model::{Command, GroupId, Ledger as _, Proposal, QueueConfig, Unavailable};
+
+use super::life::queue;
+use super::rig::{Rig, send_at_last};
+use crate::Cluster;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_under_way_when_its_leader_was_cut_off_is_answered_soon() {
+    let (rig, gates) = Rig::gated(3).await;
+    let orders = queue(&rig.follower(), "orders", QueueConfig::default()).await;
+    let leader = rig.running[&rig.leader()].clone();
+    gates.values().for_each(|gate| gate.set_open(false));
+    // Under its lease it still takes commits.
+    let start = Instant::now();
+    let command = Command::Send(Send {
+        queue: orders,
+        deduplication: None,
+        delay_ms: None,
+    });
+    let payloads = vec![Bytes::from_static(b"under way")];
+    let sent = leader.commit(GroupId::DATA, Proposal { command, payloads });
+    let answered = sent.await;
+    assert!(
+        matches!(answered, Err(Unavailable::OutcomeUnknown)),
+        "{answered:?}"
+    );
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    println!("answered after {took:?}");
+    gates.values().for_each(|gate| gate.set_open(true));
+    send_at_last(&rig.running[&1], orders, "after").await;
+    rig.assert_equal().await;
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removed_node_learns_of_it_says_so_and_does_not_stand_for_election() {
+    let mut rig = Rig::formed(3).await;
+    let leader = rig.running[&1].status().groups[0].leader.unwrap();
+    let gone = (1..=3).find(|node| *node != leader).unwrap();
+    rig.kill(gone).await;
+    let asked = rig.running[&leader].clone();
+    let remove = MemberChange::Remove { node: gone };
+    asked.change_members(remove).await.unwrap();
+    let back = rig.start(gone).await;
+    let says = |node: &Cluster, part: &str| {
+        let reasons = node.status().reasons;
+        reasons.iter().any(|reason| reason.contains(part))
+    };
+    rig.wait("word of the removal", || {
+        says(&back, "was removed from the cluster")
+    })
+    .await;
+    let asks = || {
+        let votes = &back.node.peers.counters.control;
+        votes
+            .iter()
+            .map(|count| count.load(std::sync::atomic::Ordering::Relaxed))
+            .sum::<u64>()
+    };
+    // One that was begun before may still end.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let before = asks();
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(asks(), before, "it asks nobody for votes");
+    let address = rig.members[&gone].clone();
+    let add = MemberChange::Add {
+        node: gone,
+        address,
+    };
+    asked.change_members(add).await.unwrap();
+    rig.wait("the node to be ready again", || {
+        back.status().reasons.is_empty()
+    })
+    .await;
+    // Removed while it runs: it is told no more than if it had been away.
+    let remove = MemberChange::Remove { node: gone };
+    rig.wait("votes for it", || {
+        let groups = asked.status().groups.into_iter();
+        let mut members = groups.flat_map(|group| group.members);
+        members.all(|member| member.state != "learner")
+    })
+    .await;
+    asked.change_members(remove).await.unwrap();
+    rig.wait("word of the removal", || {
+        says(&back, "was removed from the cluster")
+    })
+    .await;
+    drop((back, asked));
+    rig.stop().await;
+}
