@@ -1,5 +1,7 @@
 //! [`Broker`]: a broker process of a test.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -23,6 +25,9 @@ pub struct Broker {
     data: PathBuf,
     /// Flags beside `--data`.
     flags: Vec<String>,
+    /// Words before the command.
+    before: Vec<String>,
+    environment: BTreeMap<String, String>,
     /// What all processes printed.
     log: PathBuf,
     /// Where in it the present process began.
@@ -70,11 +75,34 @@ impl Broker {
             process: None,
             data,
             flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
+            before: Vec::new(),
+            environment: BTreeMap::new(),
             log: folder.path().join("log.txt"),
             log_from: 0,
             url: String::new(),
             _folder: folder,
         }
+    }
+
+    /// From the next start on, these words stand before the command.
+    pub fn run_in(&mut self, before: Vec<String>) {
+        self.before = before;
+    }
+
+    /// From the next start on, the data is there.
+    pub fn keep_data_in(&mut self, data: PathBuf) {
+        self.data = data;
+    }
+
+    /// From the next start on, this variable is set.
+    pub fn set(&mut self, variable: &str, value: &str) {
+        self.environment
+            .insert(variable.to_owned(), value.to_owned());
+    }
+
+    /// From the next start on, nothing is set but what the test itself has.
+    pub fn unset_all(&mut self) {
+        self.environment.clear();
     }
 
     /// Starts the process again on the same data, on another free port, and waits until it is ready.
@@ -108,12 +136,24 @@ impl Broker {
         let log = log.expect("the log file can be made");
         self.log_from = log.metadata().expect("its size").len() as usize;
         let errors = log.try_clone().expect("a file handle can be doubled");
-        let process = serve(&self.data, &self.flags)
+        let process = self
+            .command()
             .stdout(log)
             .stderr(errors)
             .spawn()
             .expect("the binary can be run");
         self.process = Some(process);
+    }
+
+    fn command(&self) -> Command {
+        let mut words = self.before.iter().map(OsString::from).collect::<Vec<_>>();
+        words.extend([millrace().into(), "serve".into(), "--data".into()]);
+        words.push(self.data.clone().into());
+        words.extend(self.flags.iter().map(OsString::from));
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).envs(&self.environment);
+        command.stdin(Stdio::null());
+        command
     }
 
     /// Waits until the spawned process listens; it may not be ready then.
@@ -243,6 +283,15 @@ impl Broker {
         }
     }
 
+    /// The number of the process.
+    ///
+    /// # Panics
+    /// When the broker does not run.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("the broker runs").id()
+    }
+
     /// Sends SIGTERM; the process goes on with its orderly end.
     pub fn ask_to_stop(&self) {
         self.signal("TERM");
@@ -253,9 +302,8 @@ impl Broker {
     /// # Panics
     /// When the broker does not run.
     pub fn signal(&self, name: &str) {
-        let process = self.process.as_ref().expect("the broker runs");
         let mut kill = Command::new("kill");
-        let sent = kill.args(["-s", name, &process.id().to_string()]).status();
+        let sent = kill.args(["-s", name, &self.pid().to_string()]).status();
         assert!(sent.expect("kill is there").success());
     }
 
@@ -295,12 +343,4 @@ impl Drop for Broker {
             eprintln!("the broker said:\n{}", self.log_since(0));
         }
     }
-}
-
-fn serve(data: &Path, flags: &[String]) -> Command {
-    let mut command = Command::new(millrace());
-    command.arg("serve").arg("--data").arg(data);
-    command.args(flags);
-    command.stdin(Stdio::null());
-    command
 }

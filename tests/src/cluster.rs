@@ -9,6 +9,8 @@ use serde_json::Value;
 use crate::binary::millrace;
 use crate::broker::Broker;
 use crate::client::Client;
+use crate::hosts::Hosts;
+use crate::mount::LoopDisk;
 
 /// Longest wait for the nodes to agree, before a test gives up.
 const AGREE_MAX: Duration = Duration::from_secs(60);
@@ -25,8 +27,21 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// test and no outgoing connection ever takes the port of a node that is down.
 #[derive(Debug)]
 pub struct Cluster {
-    host: String,
+    loopback: String,
     nodes: BTreeMap<u64, Broker>,
+    // Last, so that disks and hosts go after the processes.
+    setting: Setting,
+}
+
+/// What the nodes of a cluster run on, where it is not this machine as it is.
+#[derive(Debug, Default)]
+pub struct Setting {
+    /// A host of its own for each node.
+    pub hosts: Option<Hosts>,
+    /// File systems for the data of some nodes.
+    pub disks: BTreeMap<u64, LoopDisk>,
+    /// Variables for the first start of some nodes; [`Broker::set`] changes them.
+    pub environment: BTreeMap<u64, Vec<(String, String)>>,
 }
 
 /// What one node says about one group.
@@ -48,10 +63,28 @@ impl Cluster {
     /// Starts `nodes` nodes on empty directories, and waits until all are ready.
     #[must_use]
     pub fn start(nodes: u64) -> Self {
+        Self::start_on(nodes, Setting::default())
+    }
+
+    /// As [`Cluster::start`], with a host for each node.
+    #[must_use]
+    pub fn start_on_hosts(nodes: u64) -> Self {
+        let hosts = Some(Hosts::make(nodes));
+        let setting = Setting {
+            hosts,
+            ..Setting::default()
+        };
+        Self::start_on(nodes, setting)
+    }
+
+    /// As [`Cluster::start`], in a chosen setting.
+    #[must_use]
+    pub fn start_on(nodes: u64, setting: Setting) -> Self {
         let byte = || fastrand::u8(1..=250);
         let mut cluster = Self {
-            host: format!("127.{}.{}.{}", byte(), byte(), byte()),
+            loopback: format!("127.{}.{}.{}", byte(), byte(), byte()),
             nodes: BTreeMap::new(),
+            setting,
         };
         let numbers: Vec<u64> = (1..=nodes).collect();
         for node in &numbers {
@@ -66,7 +99,7 @@ impl Cluster {
     /// Starts a node on an empty directory, with a list of these first members. Waits for nothing.
     pub fn spawn_new(&mut self, node: u64, list: &[u64]) {
         let list: Vec<String> = list.iter().map(|node| self.member(*node)).collect();
-        let (host, list) = (&self.host, list.join(","));
+        let (host, list) = (self.host(node), list.join(","));
         let listen = format!("{host}:{}", 7440 + node);
         let peer_listen = format!("{host}:{}", 7450 + node);
         let flags = [
@@ -80,14 +113,42 @@ impl Cluster {
             &list,
         ];
         let mut broker = Broker::idle(&flags);
+        if let Some(hosts) = &self.setting.hosts {
+            broker.run_in(hosts.enter(node));
+        }
+        if let Some(disk) = self.setting.disks.get(&node) {
+            broker.keep_data_in(disk.path().join("data"));
+        }
+        for (variable, value) in self.setting.environment.get(&node).into_iter().flatten() {
+            broker.set(variable, value);
+        }
         broker.spawn();
         self.nodes.insert(node, broker);
+    }
+
+    fn host(&self, node: u64) -> String {
+        let hosts = self.setting.hosts.as_ref();
+        hosts.map_or_else(|| self.loopback.clone(), |hosts| hosts.address(node))
+    }
+
+    /// The hosts of a cluster that was started on hosts.
+    #[track_caller]
+    #[must_use]
+    pub fn hosts(&self) -> &Hosts {
+        self.setting.hosts.as_ref().expect("started on hosts")
+    }
+
+    /// The disk of a node that was started on one.
+    #[track_caller]
+    pub fn disk(&mut self, node: u64) -> &mut LoopDisk {
+        let disk = self.setting.disks.get_mut(&node);
+        disk.expect("the node has a disk of its own")
     }
 
     /// `N=HOST:PORT`, as lists of members and `millrace cluster add` have it.
     #[must_use]
     pub fn member(&self, node: u64) -> String {
-        format!("{node}={}:{}", self.host, 7450 + node)
+        format!("{node}={}:{}", self.host(node), 7450 + node)
     }
 
     /// The process of a node.
@@ -110,7 +171,7 @@ impl Cluster {
     /// The URL of a node: the same at every start.
     #[must_use]
     pub fn url(&self, node: u64) -> String {
-        format!("http://{}:{}", self.host, 7440 + node)
+        format!("http://{}:{}", self.host(node), 7440 + node)
     }
 
     /// The URLs of all nodes, whether they run or not.
@@ -129,11 +190,7 @@ impl Cluster {
     /// What a node says about all groups; `None` when it does not answer.
     #[must_use]
     pub fn view(&self, node: u64) -> Option<Vec<GroupView>> {
-        let client = Client::patient(&self.url(node), STATUS_MAX);
-        let answer = client.call("GET", "/v1/cluster", &[], None).ok()?;
-        let json = answer.with(200).json();
-        let groups = json["groups"].as_array().expect("a list of groups");
-        Some(groups.iter().map(group_view).collect())
+        view(&self.url(node))
     }
 
     /// Who leads a group, as those say that have heard of its newest term; `None` while there is an election.
@@ -215,6 +272,15 @@ impl GroupView {
             && self.members.values().all(|(state, _)| has_vote(state))
             && self.leader.is_some_and(|leader| voters.contains(&leader))
     }
+}
+
+/// As [`Cluster::view`], for the node at this URL.
+pub(crate) fn view(url: &str) -> Option<Vec<GroupView>> {
+    let client = Client::patient(url, STATUS_MAX);
+    let answer = client.call("GET", "/v1/cluster", &[], None).ok()?;
+    let json = answer.with(200).json();
+    let groups = json["groups"].as_array().expect("a list of groups");
+    Some(groups.iter().map(group_view).collect())
 }
 
 fn group_view(group: &Value) -> GroupView {

@@ -1,5 +1,5 @@
 //! The harness of the tests of the whole: a real `millrace serve` process on a free port or a cluster of them, a client for it, raw HTTP for
-//! what no client would send, small file systems to fill and to cut the power of, and the checker of a run's history.
+//! what no client would send, network namespaces and small file systems whose faults can be chosen, and the checker of a run's history.
 //!
 //! It knows the broker by its public contract alone and links none of its rooms.
 #![allow(
@@ -13,14 +13,19 @@ mod broker;
 mod client;
 mod cluster;
 mod history;
+mod hosts;
 mod load;
 mod mount;
+mod program;
 pub mod raw;
+mod watch;
 
 pub use binary::{millrace, repository};
 pub use broker::Broker;
 pub use client::{Answer, Client};
-pub use cluster::{Cluster, GroupView};
+pub use cluster::{Cluster, GroupView, Setting};
 pub use history::{Fact, Figures, History, Outcome, Violation};
+pub use hosts::Hosts;
 pub use load::{Load, counter};
 pub use mount::{LoopDisk, TmpDisk};
+pub use watch::Watch;

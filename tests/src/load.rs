@@ -5,7 +5,7 @@ mod consumer;
 mod publisher;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -46,7 +46,30 @@ struct Shared {
     publishing: AtomicBool,
     consuming: AtomicBool,
     deliveries: AtomicU64,
+    stall: Mutex<Stall>,
     history: History,
+}
+
+/// The longest time in which no publisher was acknowledged anything.
+#[derive(Debug)]
+struct Stall {
+    last: Instant,
+    longest: Duration,
+}
+
+impl Stall {
+    fn new() -> Self {
+        Self {
+            last: Instant::now(),
+            longest: Duration::ZERO,
+        }
+    }
+
+    /// Ends the time without an acknowledgement, and begins the next.
+    fn end(&mut self) {
+        self.longest = self.longest.max(self.last.elapsed());
+        self.last = Instant::now();
+    }
 }
 
 impl Load {
@@ -62,6 +85,7 @@ impl Load {
             publishing: AtomicBool::new(true),
             consuming: AtomicBool::new(true),
             deliveries: AtomicU64::new(0),
+            stall: Mutex::new(Stall::new()),
             history: History::default(),
         });
         let publishers = (0..PUBLISHERS).map(|number| {
@@ -92,6 +116,16 @@ impl Load {
     pub fn probe(&self, doors: &[String], most: Duration) -> Option<Duration> {
         let number = self.shared.probes.fetch_add(1, Ordering::Relaxed);
         Publisher::new(self.shared.clone(), number).probe(doors, most)
+    }
+
+    /// The longest time without any acknowledged publish since it was asked last; probes do not count.
+    #[must_use]
+    pub fn stall(&self) -> Duration {
+        let mut stall = self.shared.stall.lock().expect("no client panicked");
+        stall.end();
+        let longest = stall.longest;
+        *stall = Stall::new();
+        longest
     }
 
     /// Events received so far.

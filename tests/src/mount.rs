@@ -5,6 +5,8 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use crate::program::run;
+
 /// A tmpfs of a few megabytes.
 #[derive(Debug)]
 pub struct TmpDisk {
@@ -97,6 +99,16 @@ impl LoopDisk {
         self.mount();
     }
 
+    /// Holds up everything that writes, until [`LoopDisk::thaw`].
+    pub fn freeze(&self) {
+        run(Command::new("fsfreeze").arg("-f").arg(self.path()));
+    }
+
+    /// Ends what [`LoopDisk::freeze`] began.
+    pub fn thaw(&self) {
+        run(Command::new("fsfreeze").arg("-u").arg(self.path()));
+    }
+
     fn mount(&mut self) {
         run(Command::new("mount")
             .args(["-o", "loop"])
@@ -109,19 +121,12 @@ impl LoopDisk {
 impl Drop for LoopDisk {
     fn drop(&mut self) {
         if self.mounted {
+            // A frozen file system can neither be left by its processes nor unmounted.
+            let thaw = Command::new("fsfreeze").arg("-u").arg(self.path()).output();
+            drop(thaw);
             unmount(&self.path());
         }
     }
-}
-
-fn run(command: &mut Command) {
-    let output = command.output().expect("the program is installed");
-    assert!(
-        output.status.success(),
-        "{command:?}: {}: {}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
-    );
 }
 
 /// Lazily, so that a test which fails with the broker still on it leaves nothing mounted.

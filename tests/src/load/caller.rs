@@ -72,7 +72,7 @@ pub(super) fn ask(
     let answer = client.call(method, path, headers, body).ok()?;
     match answer.status {
         200 => Some(answer),
-        429 | 503 | 504 => None,
+        429 | 503 | 504 | 507 => None,
         _ => panic!("{method} {url}{path}: {}: {}", answer.status, answer.text()),
     }
 }

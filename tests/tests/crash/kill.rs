@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use millrace_tests::{Broker, Load};
 
-use crate::alone;
 use crate::verdict::judge;
+use crate::{alone, seed};
 
 const KILLS: u32 = 50;
 /// The broker lives for so long between two kills, in milliseconds.
@@ -14,8 +14,7 @@ const LIFE_MS: std::ops::Range<u64> = 50..600;
 #[test]
 fn fifty_kills_under_load_lose_nothing() {
     let _alone = alone();
-    let seed = fastrand::u64(..);
-    println!("seed {seed}");
+    let seed = seed();
     let mut random = fastrand::Rng::with_seed(seed);
     let mut broker = Broker::start();
     let mut load = Load::start(&[broker.url().to_owned()], seed);

@@ -12,9 +12,12 @@ mod checker;
 mod flipped;
 mod kill;
 mod lost_disk;
+mod partition;
 mod power;
 mod stopped;
 mod storm;
+mod table;
+mod trial;
 mod verdict;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -32,4 +35,24 @@ fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     // A test that failed has its own message; the others run on.
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The seed of this run: `CRASH_SEED`, or a new one, which is printed.
+fn seed() -> u64 {
+    let named = std::env::var("CRASH_SEED").ok();
+    let seed = named.map_or_else(
+        || fastrand::u64(..),
+        |seed| seed.parse().expect("CRASH_SEED is a number"),
+    );
+    println!("CRASH_SEED={seed}");
+    seed
+}
+
+/// How often or how long: so many times for a short run, and `CRASH_LENGTH` times as many for a long one.
+fn long(times: u32) -> u32 {
+    let length = std::env::var("CRASH_LENGTH").ok();
+    times
+        * length.map_or(1, |length| {
+            length.parse().expect("CRASH_LENGTH is a number")
+        })
 }

@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use millrace_tests::{Cluster, Figures, Load};
 
+use crate::table::{Run, percentiles};
 use crate::verdict::judge_cluster;
-use crate::{DATA_GROUP, FAIL_OVER_MAX, alone};
+use crate::{DATA_GROUP, FAIL_OVER_MAX, alone, seed};
 
 const KILLS: u32 = 25;
 /// All nodes live for so long between two kills, in milliseconds.
@@ -14,8 +15,7 @@ const LIFE_MS: std::ops::Range<u64> = 500..2000;
 #[test]
 fn a_storm_of_kills_over_three_nodes_loses_nothing() {
     let _alone = alone();
-    let seed = fastrand::u64(..);
-    println!("seed {seed}");
+    let seed = seed();
     let mut random = fastrand::Rng::with_seed(seed);
     let mut cluster = Cluster::start(3);
     let mut load = Load::start(&cluster.urls(), seed);
@@ -27,9 +27,15 @@ fn a_storm_of_kills_over_three_nodes_loses_nothing() {
     }
     let back = kill_all(&mut cluster, &load);
     let stormed = began.elapsed();
+    let stall = load.stall();
     load.drain();
     let figures = judge_cluster(&mut cluster, &load);
-    report(&figures, fail_overs, back, stormed);
+    let mut run = Run::new("kill -9 storm");
+    run.fail_overs.extend(&fail_overs.down);
+    run.fail_overs.extend(&fail_overs.restarted);
+    run.stall = stall;
+    run.record(figures);
+    report(&figures, &fail_overs, back, stormed);
 }
 
 /// From the kill of a leader to the first acknowledged publish through another node.
@@ -84,7 +90,7 @@ fn kill_all(cluster: &mut Cluster, load: &Load) -> Duration {
     back.expect("served again within a minute")
 }
 
-fn report(figures: &Figures, fail_overs: FailOvers, back: Duration, stormed: Duration) {
+fn report(figures: &Figures, fail_overs: &FailOvers, back: Duration, stormed: Duration) {
     assert!(!fail_overs.down.is_empty(), "no leader was killed");
     println!(
         "{} kills in {stormed:.0?}; {} published, {} acknowledged, {} found, {} lost, {} deliveries again; \
@@ -95,18 +101,7 @@ fn report(figures: &Figures, fail_overs: FailOvers, back: Duration, stormed: Dur
         figures.found,
         figures.lost,
         figures.duplicated,
-        percentiles(fail_overs.down),
-        percentiles(fail_overs.restarted),
+        percentiles(&fail_overs.down),
+        percentiles(&fail_overs.restarted),
     );
-}
-
-fn percentiles(mut times: Vec<Duration>) -> String {
-    times.sort_unstable();
-    let at = |percent: usize| {
-        let place = (times.len() * percent).div_ceil(100).saturating_sub(1);
-        times.get(place).copied().unwrap_or_default()
-    };
-    let (p50, p99, max) = (at(50), at(99), at(100));
-    let times = times.len();
-    format!("p50 {p50:.2?}, p99 {p99:.2?}, max {max:.2?} ({times} times)")
 }
