@@ -4,15 +4,23 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use openraft::Instant as _;
 use openraft::async_runtime::WatchReceiver as _;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
 
 use crate::group::Group;
 use crate::members;
 use crate::peer::peers::Peers;
 use crate::types::{Member, Raft, TypeConfig};
 use crate::waiters::WaitersByQueue;
+
+/// A leader that no majority has answered for so long leads nobody, and refuses at once until one answers again. The others
+/// stand for election at about the same time.
+const FORSAKEN_AFTER: Duration = Duration::from_millis(1500);
+
+/// How often a leader looks whether it is forsaken.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Who leads a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,7 +131,13 @@ pub(crate) async fn follow(group: Arc<Group>, peers: Arc<Peers>, waiters: Arc<Wa
     let mut metrics = group.raft.server_metrics();
     loop {
         let seen = metrics.borrow_watched().clone();
-        let now = leader(&seen);
+        let elected = leader(&seen);
+        let is_forsaken = elected == Leader::Here && is_forsaken(&group.raft);
+        let now = if is_forsaken {
+            Leader::Unknown
+        } else {
+            elected
+        };
         if group.id == millrace_model::GroupId::META {
             let membership = seen.membership_config.membership();
             let members = membership
@@ -142,10 +156,22 @@ pub(crate) async fn follow(group: Arc<Group>, peers: Arc<Peers>, waiters: Arc<Wa
                 members::correct_address(&group, standing.list.get(&standing.node));
             }
         }
-        if metrics.changed().await.is_err() {
+        let is_open = if elected == Leader::Here {
+            let changed = tokio::time::timeout(LOOK_EVERY, metrics.changed()).await;
+            !matches!(changed, Ok(Err(_)))
+        } else {
+            metrics.changed().await.is_ok()
+        };
+        if !is_open {
             return;
         }
     }
+}
+
+/// Openraft's leaders lead until they hear of a newer term, which one that is cut off never does.
+fn is_forsaken(raft: &Raft) -> bool {
+    let answered = raft.metrics().borrow_watched().last_quorum_acked;
+    answered.is_some_and(|answered| answered.elapsed() > FORSAKEN_AFTER)
 }
 
 /// Connects to all members at once: an election that had to wait for connections would be lost.
