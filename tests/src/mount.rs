@@ -1,5 +1,7 @@
 //! Small file systems: one to fill up, one to cut the power of. Both need root, as CI has it.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -97,6 +99,23 @@ impl LoopDisk {
         run(Command::new("umount").arg(self.path()));
         self.mounted = false;
         self.mount();
+    }
+
+    /// Fills it to its last page.
+    pub fn fill(&self) {
+        let mut ballast = File::create(self.ballast()).expect("a new file");
+        for bytes in [1024 * 1024, 4096] {
+            while ballast.write_all(&vec![0; bytes]).is_ok() {}
+        }
+    }
+
+    /// Ends what [`LoopDisk::fill`] began.
+    pub fn empty(&self) {
+        std::fs::remove_file(self.ballast()).expect("it was filled");
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.path().join("ballast")
     }
 
     /// Holds up everything that writes, until [`LoopDisk::thaw`].

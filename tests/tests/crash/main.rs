@@ -8,8 +8,11 @@
     reason = "a test fails by panicking"
 )]
 
+mod broken;
 mod checker;
+mod damage;
 mod flipped;
+mod full;
 mod kill;
 mod lost_disk;
 mod partition;
@@ -19,6 +22,7 @@ mod storm;
 mod table;
 mod trial;
 mod verdict;
+mod wound;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

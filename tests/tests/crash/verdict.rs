@@ -69,7 +69,9 @@ fn audit(data: &Path) -> Vec<GroupLeft> {
 
 fn audited(group: &Value) -> GroupLeft {
     assert_eq!(group["violations"], serde_json::json!([]), "{group}");
-    assert_eq!(group["digest"], group["replay_digest"], "{group}");
+    // A log that was purged holds too little for a replay.
+    let replay = &group["replay_digest"];
+    assert!(replay.is_null() || *replay == group["digest"], "{group}");
     GroupLeft {
         group: group["group"].as_u64().expect("a number"),
         last_index: group["last_index"].as_u64().expect("an index"),
