@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use crate::apply::{ApplyLane, View};
 use crate::batcher::Batcher;
+use crate::clock::Clock;
 use crate::leadership::{Leader, Leadership};
 use crate::log_store::LogStore;
 use crate::options::ClusterOptions;
@@ -44,6 +45,8 @@ pub(crate) struct Group {
     pub(crate) applier: ApplyLane,
     /// Its batcher.
     pub(crate) batcher: Batcher,
+    /// Its time.
+    pub(crate) clock: Arc<Clock>,
     /// Who leads it.
     pub(crate) leadership: Leadership,
     commit_timeout: Duration,
@@ -70,7 +73,8 @@ impl Group {
         let raft = Raft::new(options.node, config, network, stores.0, stores.1)
             .await
             .map_err(|error| fault(&error))?;
-        let batcher = Batcher::start(raft.clone());
+        let clock = Arc::new(Clock::new(Arc::clone(&view)));
+        let batcher = Batcher::start(raft.clone(), Arc::clone(&clock));
         Ok(Self {
             id,
             view,
@@ -80,6 +84,7 @@ impl Group {
             leadership: Leadership::of(&raft),
             raft,
             batcher,
+            clock,
             commit_timeout: options.commit_timeout,
         })
     }

@@ -74,6 +74,14 @@ impl IdentityFile {
         Ok(file)
     }
 
+    /// Reads the identity in `dir`, whoever's it is; `None` where there is none.
+    ///
+    /// # Errors
+    /// As [`IdentityFile::open`].
+    pub(crate) fn read(dir: &Path) -> Result<Option<Identity>, Fault> {
+        read(&dir.join(FILE))
+    }
+
     /// Who the node is.
     pub(crate) fn get(&self) -> &Identity {
         &self.identity

@@ -11,6 +11,7 @@ use millrace_store::tables::TableHandle;
 use openraft::EntryPayload;
 
 use crate::codec;
+use crate::identity::IdentityFile;
 use crate::node;
 use crate::options::ClusterOptions;
 use crate::types::Body;
@@ -47,6 +48,7 @@ pub struct GroupReport {
 /// # Errors
 /// A [`Fault`] that says what is damaged, or that a node is running on the directory.
 pub fn check(options: &ClusterOptions) -> Result<Vec<GroupReport>, Fault> {
+    IdentityFile::read(&options.dir)?;
     let (log, tables) = node::open(options)?;
     let groups = log.groups().into_iter();
     groups

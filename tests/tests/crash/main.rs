@@ -10,6 +10,7 @@
 
 mod broken;
 mod checker;
+mod clock;
 mod damage;
 mod flipped;
 mod full;
