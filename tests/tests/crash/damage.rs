@@ -191,12 +191,24 @@ fn reason(log: &str) -> String {
 
 /// Whether `millrace check` lets it pass, and what it says.
 fn checked(data: &Path) -> (bool, String) {
-    let output = Command::new(millrace()).arg("check").arg(data).output();
+    let mut check = Command::new(millrace());
+    let output = check.args(["check", "--output", "json"]).arg(data).output();
     let output = output.expect("the binary can be run");
     if output.status.success() {
         return (true, "it passes".to_owned());
     }
-    (false, reason(&String::from_utf8_lossy(&output.stderr)))
+    let said = String::from_utf8_lossy(&output.stdout);
+    let audit: Value = serde_json::from_str(&said).unwrap_or_default();
+    let groups = audit["groups"].as_array().cloned().unwrap_or_default();
+    let mut violations = groups
+        .iter()
+        .flat_map(|group| group["violations"].as_array().cloned());
+    let violation = violations.find_map(|list| list.first().map(Value::to_string));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    (
+        false,
+        reason(&violation.unwrap_or_else(|| errors.into_owned())),
+    )
 }
 
 /// The node takes on so much in its absence that it gets a snapshot.
