@@ -1,8 +1,8 @@
 //! One Raft group of this node.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use millrace_model::ledger::{GroupStatus, MemberStatus};
@@ -50,6 +50,7 @@ pub(crate) struct Group {
     /// Who leads it.
     pub(crate) leadership: Leadership,
     commit_timeout: Duration,
+    damage: OnceLock<Fault>,
 }
 
 impl Group {
@@ -86,6 +87,7 @@ impl Group {
             batcher,
             clock,
             commit_timeout: options.commit_timeout,
+            damage: OnceLock::new(),
         })
     }
 
@@ -227,11 +229,19 @@ impl Group {
         }
     }
 
+    /// Notes that this node cannot serve what it should: it stops soon.
+    pub(crate) fn damaged(&self, fault: &Fault) {
+        self.damage.get_or_init(|| fault.clone());
+    }
+
     /// Ready when the group has failed, with the reason; never ready while it is well.
     pub(crate) async fn failed(&self) -> Fault {
         /// The metrics change with every batch: watching them would wake a thread for each.
         const LOOK_EVERY: Duration = Duration::from_secs(1);
         loop {
+            if let Some(damage) = self.damage.get() {
+                return damage.clone();
+            }
             // Asks the core itself: one that has panicked leaves its metrics as they were.
             if let Err(fatal) = self.raft.is_initialized().await {
                 return Fault::new(&format!("group {}", self.id), fatal);

@@ -17,11 +17,10 @@ pub(crate) fn fault(context: &'static str) -> impl FnOnce(fjall::Error) -> Fault
     move |error| {
         let said = error.to_string();
         let is_damage = DAMAGE.iter().any(|word| said.contains(word));
-        let reason = if is_damage {
-            format!("the tables are damaged: {said}")
+        if is_damage {
+            Fault::damage(context, format_args!("the tables are damaged: {said}"))
         } else {
-            said
-        };
-        Fault::new(context, reason)
+            Fault::new(context, said)
+        }
     }
 }
