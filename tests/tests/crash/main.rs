@@ -18,6 +18,8 @@ mod kill;
 mod lost_disk;
 mod partition;
 mod power;
+mod rolling;
+mod slow;
 mod stopped;
 mod storm;
 mod table;
