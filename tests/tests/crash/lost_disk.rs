@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use millrace_tests::{Client, Cluster, Load};
 
+use crate::table::Run;
 use crate::verdict::judge_cluster;
 use crate::{DATA_GROUP, FAIL_OVER_MAX, alone};
 
@@ -38,6 +39,9 @@ fn a_node_that_lost_its_disk_is_refused_and_replaced() {
 
     load.drain();
     let figures = judge_cluster(&mut cluster, &load);
+    Run::new("disk lost, node replaced")
+        .after(&[served, again])
+        .record(figures);
     println!(
         "disk lost: served after {served:.2?}, with the newcomer after {again:.2?}; {figures:?}"
     );

@@ -26,6 +26,7 @@ mod table;
 mod trial;
 mod verdict;
 mod wound;
+mod wrong;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use millrace_tests::{Broker, Cluster, Load, LoopDisk, Setting};
 
+use crate::table::Run;
 use crate::trial::Trial;
 use crate::verdict::judge;
 use crate::{alone, long, seed};
@@ -34,7 +35,8 @@ fn a_power_loss_under_load_loses_nothing() {
     std::thread::sleep(Duration::from_secs(2));
     load.drain();
     assert!(load.deliveries() > before, "it serves again");
-    judge(&mut broker, &load);
+    let figures = judge(&mut broker, &load);
+    Run::new("power loss of a node alone").record(figures);
     drop(broker);
 }
 

@@ -7,11 +7,12 @@ use millrace_tests::{Broker, Cluster, Figures, Load, millrace};
 use serde_json::Value;
 
 /// Checks the history of the load, stops the broker, and audits what it left on disk.
-pub(crate) fn judge(broker: &mut Broker, load: &Load) {
+pub(crate) fn judge(broker: &mut Broker, load: &Load) -> Figures {
     let figures = keeps_its_promises(load);
     println!("{figures:?}, {} deliveries", load.deliveries());
     assert!(broker.stop().success());
     audit(broker.data());
+    figures
 }
 
 /// Checks the history of the load, waits until all nodes are level, kills them at once, and audits what they left on disk:
