@@ -220,6 +220,11 @@ impl Broker {
         );
     }
 
+    /// Whether the process ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.ended().is_some()
+    }
+
     fn ended(&mut self) -> Option<ExitStatus> {
         let process = self.process.as_mut()?;
         process.try_wait().expect("a child can be waited for")

@@ -263,6 +263,16 @@ impl Cluster {
     }
 }
 
+impl Drop for Cluster {
+    /// A process whose disk is frozen cannot be killed.
+    fn drop(&mut self) {
+        self.setting
+            .disks
+            .values()
+            .for_each(LoopDisk::thaw_if_frozen);
+    }
+}
+
 impl GroupView {
     /// Whether these nodes, and no others, are members and have a vote, and one of them leads.
     #[must_use]

@@ -27,5 +27,5 @@ pub use cluster::{Cluster, GroupView, Setting};
 pub use history::{Fact, Figures, History, Outcome, Violation};
 pub use hosts::Hosts;
 pub use load::{Load, counter};
-pub use mount::{LoopDisk, TmpDisk};
+pub use mount::{LoopDisk, SlowDisk, TmpDisk};
 pub use watch::Watch;

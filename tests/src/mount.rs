@@ -1,11 +1,13 @@
 //! Small file systems: one to fill up, one to cut the power of. Both need root, as CI has it.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::program::run;
+use crate::program::{run, said};
 
 /// A tmpfs of a few megabytes.
 #[derive(Debug)]
@@ -99,6 +101,30 @@ impl LoopDisk {
         self.mount();
     }
 
+    /// Fills it to its last page.
+    pub fn fill(&self) {
+        let mut ballast = File::create(self.ballast()).expect("a new file");
+        for bytes in [1024 * 1024, 4096] {
+            while ballast.write_all(&vec![0; bytes]).is_ok() {}
+        }
+    }
+
+    /// Ends what [`LoopDisk::fill`] began.
+    pub fn empty(&self) {
+        std::fs::remove_file(self.ballast()).expect("it was filled");
+    }
+
+    /// The number of its loop device, as `MAJOR:MINOR`.
+    fn device(&self) -> String {
+        let mut findmnt = Command::new("findmnt");
+        let device = said(findmnt.args(["-n", "-o", "MAJ:MIN"]).arg(self.path()));
+        device.trim().to_owned()
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.path().join("ballast")
+    }
+
     /// Holds up everything that writes, until [`LoopDisk::thaw`].
     pub fn freeze(&self) {
         run(Command::new("fsfreeze").arg("-f").arg(self.path()));
@@ -107,6 +133,12 @@ impl LoopDisk {
     /// Ends what [`LoopDisk::freeze`] began.
     pub fn thaw(&self) {
         run(Command::new("fsfreeze").arg("-u").arg(self.path()));
+    }
+
+    /// As [`LoopDisk::thaw`], for a test that ended early.
+    pub(crate) fn thaw_if_frozen(&self) {
+        let thaw = Command::new("fsfreeze").arg("-u").arg(self.path()).output();
+        drop(thaw);
     }
 
     fn mount(&mut self) {
@@ -122,10 +154,47 @@ impl Drop for LoopDisk {
     fn drop(&mut self) {
         if self.mounted {
             // A frozen file system can neither be left by its processes nor unmounted.
-            let thaw = Command::new("fsfreeze").arg("-u").arg(self.path()).output();
-            drop(thaw);
+            self.thaw_if_frozen();
             unmount(&self.path());
         }
+    }
+}
+
+/// A disk that takes few writes a second from one process (cgroup v1, blkio). Dropping it ends that.
+#[derive(Debug)]
+pub struct SlowDisk {
+    group: PathBuf,
+}
+
+impl SlowDisk {
+    /// Makes the disk slow for the process.
+    ///
+    /// # Panics
+    /// When that fails: the test needs root and the blkio controller.
+    #[must_use]
+    pub fn make(disk: &LoopDisk, pid: u32, writes_a_second: u32) -> Self {
+        let parent = Path::new("/sys/fs/cgroup/blkio");
+        let group = parent.join(format!("millrace-{pid}"));
+        std::fs::create_dir(&group).expect("cgroup v1 with blkio is there");
+        let slow = Self { group };
+        let limit = format!("{} {writes_a_second}", disk.device());
+        slow.set("blkio.throttle.write_iops_device", &limit);
+        slow.set("cgroup.procs", &pid.to_string());
+        slow
+    }
+
+    fn set(&self, name: &str, value: &str) {
+        std::fs::write(self.group.join(name), value).expect("a file of the control group");
+    }
+}
+
+impl Drop for SlowDisk {
+    fn drop(&mut self) {
+        let processes = std::fs::read_to_string(self.group.join("cgroup.procs"));
+        for pid in processes.unwrap_or_default().lines() {
+            let _ = std::fs::write("/sys/fs/cgroup/blkio/cgroup.procs", pid);
+        }
+        let _ = std::fs::remove_dir(&self.group);
     }
 }
 

@@ -36,6 +36,8 @@ pub(crate) struct View {
     pub(crate) topology: Arc<ArcSwap<Topology>>,
     /// The revision that the group stands at.
     pub(crate) revision: watch::Sender<Revision>,
+    /// The group's time, as of the last applied entry, in ms since 1970.
+    pub(crate) at: AtomicU64,
     /// When something falls due; [`Timestamp::MAX`] when nothing ever does.
     pub(crate) due: watch::Sender<Timestamp>,
     /// Index of the last applied entry.
@@ -69,6 +71,7 @@ impl View {
             waiters,
             topology,
             revision: watch::Sender::new(Revision(0)),
+            at: AtomicU64::new(0),
             due: watch::Sender::new(Timestamp::MAX),
             applied: AtomicU64::new(0),
             applied_bytes: watch::Sender::new(0),
@@ -356,6 +359,7 @@ impl Applier {
     fn publish_position(&self) {
         let applied = self.applied.as_ref().map_or(0, |applied| applied.index);
         self.view.applied.store(applied, Ordering::Release);
+        self.view.at.store(self.machine.at().0, Ordering::Relaxed);
         set(&self.view.revision, self.machine.revision());
         let due = self.machine.next_due().unwrap_or(Timestamp::MAX);
         set(&self.view.due, due);

@@ -8,6 +8,7 @@ use millrace_model::{Batch, Outcome, Proposal, Timestamp, Unavailable, limit};
 use openraft::errors::ClientWriteError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
+use crate::clock::Clock;
 use crate::types::{Body, Callback, Outcomes, Raft, WriteResult};
 
 /// What a caller of [`Batcher::submit`] waits for.
@@ -22,6 +23,7 @@ pub(crate) struct Batcher {
     load: Arc<Load>,
     raft: Raft,
     slots: Arc<Semaphore>,
+    clock: Arc<Clock>,
 }
 
 /// How much waits, and what went through.
@@ -42,8 +44,8 @@ struct Waiting {
 }
 
 impl Batcher {
-    /// Starts the batcher of the group that `raft` agrees on.
-    pub(crate) fn start(raft: Raft) -> Self {
+    /// Starts the batcher of the group that `raft` agrees on, and whose time `clock` shows.
+    pub(crate) fn start(raft: Raft, clock: Arc<Clock>) -> Self {
         let (queue, waiting) = mpsc::unbounded_channel();
         let load = Arc::new(Load::default());
         let slots = Arc::new(Semaphore::new(limit::BATCHES_IN_FLIGHT_MAX));
@@ -52,12 +54,14 @@ impl Batcher {
             raft.clone(),
             Arc::clone(&slots),
             Arc::clone(&load),
+            Arc::clone(&clock),
         ));
         Self {
             queue,
             load,
             raft,
             slots,
+            clock,
         }
     }
 
@@ -77,7 +81,10 @@ impl Batcher {
         // Nothing waits and nothing is under way: the batch would be this command alone, so no other task need be woken.
         let idle = alone && self.slots.available_permits() == limit::BATCHES_IN_FLIGHT_MAX;
         match Arc::clone(&self.slots).try_acquire_owned() {
-            Ok(slot) if idle => send(&self.raft, &self.load, vec![waiting], slot).await,
+            Ok(slot) if idle => {
+                let batch = vec![waiting];
+                send(&self.raft, &self.load, &self.clock, batch, slot).await;
+            }
             _ => self
                 .queue
                 .send(waiting)
@@ -121,6 +128,7 @@ async fn run(
     raft: Raft,
     slots: Arc<Semaphore>,
     load: Arc<Load>,
+    clock: Arc<Clock>,
 ) {
     let mut left_over = None;
     loop {
@@ -137,16 +145,22 @@ async fn run(
             .expect("the semaphore is never closed");
         let (batch, next) = gather(first, &mut queue);
         left_over = next;
-        send(&raft, &load, batch, slot).await;
+        send(&raft, &load, &clock, batch, slot).await;
     }
 }
 
-async fn send(raft: &Raft, load: &Load, batch: Vec<Waiting>, slot: OwnedSemaphorePermit) {
+async fn send(
+    raft: &Raft,
+    load: &Load,
+    clock: &Clock,
+    batch: Vec<Waiting>,
+    slot: OwnedSemaphorePermit,
+) {
     load.leave(batch.len(), batch.iter().map(|waiting| waiting.bytes).sum());
     load.batches.fetch_add(1, Ordering::Relaxed);
     load.proposed
         .fetch_add(batch.len() as u64, Ordering::Relaxed);
-    propose(raft, batch, slot).await;
+    propose(raft, clock.now(), batch, slot).await;
 }
 
 /// Takes what waits, up to the limits of a batch; gives back the one that did not fit.
@@ -167,12 +181,12 @@ fn gather(
     (batch, None)
 }
 
-async fn propose(raft: &Raft, batch: Vec<Waiting>, slot: OwnedSemaphorePermit) {
+async fn propose(raft: &Raft, at: Timestamp, batch: Vec<Waiting>, slot: OwnedSemaphorePermit) {
     let (proposals, replies): (Vec<_>, Vec<_>) = batch
         .into_iter()
         .map(|waiting| (waiting.proposal, waiting.reply))
         .unzip();
-    let body = Batch::encode(now(), proposals);
+    let body = Batch::encode(at, proposals);
     let callback = Callback::new(move |result: WriteResult| {
         drop(slot);
         answer(result, replies);
@@ -213,7 +227,7 @@ fn unavailable(error: &ClientWriteError<crate::types::TypeConfig>) -> Unavailabl
     }
 }
 
-/// The clock of the leader: time enters the machine here and nowhere else.
+/// The time of day, by this machine's clock: for [`Clock`] only, which does not jump.
 pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)

@@ -1,8 +1,8 @@
 //! One Raft group of this node.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use millrace_model::ledger::{GroupStatus, MemberStatus};
@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use crate::apply::{ApplyLane, View};
 use crate::batcher::Batcher;
+use crate::clock::Clock;
 use crate::leadership::{Leader, Leadership};
 use crate::log_store::LogStore;
 use crate::options::ClusterOptions;
@@ -51,9 +52,12 @@ pub(crate) struct Group {
     pub(crate) applier: ApplyLane,
     /// Its batcher.
     pub(crate) batcher: Batcher,
+    /// Its time.
+    pub(crate) clock: Arc<Clock>,
     /// Who leads it.
     pub(crate) leadership: Leadership,
     commit_timeout: Duration,
+    damage: OnceLock<Fault>,
 }
 
 impl Group {
@@ -77,7 +81,8 @@ impl Group {
         let raft = Raft::new(options.node, config, network, stores.0, stores.1)
             .await
             .map_err(|error| fault(&error))?;
-        let batcher = Batcher::start(raft.clone());
+        let clock = Arc::new(Clock::new(Arc::clone(&view)));
+        let batcher = Batcher::start(raft.clone(), Arc::clone(&clock));
         Ok(Self {
             id,
             view,
@@ -87,7 +92,9 @@ impl Group {
             leadership: Leadership::of(&raft),
             raft,
             batcher,
+            clock,
             commit_timeout: options.commit_timeout,
+            damage: OnceLock::new(),
         })
     }
 
@@ -237,11 +244,19 @@ impl Group {
         }
     }
 
+    /// Notes that this node cannot serve what it should: it stops soon.
+    pub(crate) fn damaged(&self, fault: &Fault) {
+        self.damage.get_or_init(|| fault.clone());
+    }
+
     /// Ready when the group has failed, with the reason; never ready while it is well.
     pub(crate) async fn failed(&self) -> Fault {
         /// The metrics change with every batch: watching them would wake a thread for each.
         const LOOK_EVERY: Duration = Duration::from_secs(1);
         loop {
+            if let Some(damage) = self.damage.get() {
+                return damage.clone();
+            }
             // Asks the core itself: one that has panicked leaves its metrics as they were.
             if let Err(fatal) = self.raft.is_initialized().await {
                 return Fault::new(&format!("group {}", self.id), fatal);

@@ -19,7 +19,11 @@ use crate::waiters::WaitersByQueue;
 /// stand for election at about the same time.
 const FORSAKEN_AFTER: Duration = Duration::from_millis(1500);
 
-/// How often a leader looks whether it is forsaken.
+/// A leader whose own disk has synced nothing of what waits for so long hands over: it could answer nobody, while the
+/// others hear its heartbeats and wait for it.
+const DISK_HANGS_AFTER: Duration = Duration::from_millis(1500);
+
+/// How often a leader looks whether it is forsaken, or its disk hangs.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Who leads a group.
@@ -129,6 +133,7 @@ impl Leadership {
 /// of group 0 be known to all connections, for as long as the group lives.
 pub(crate) async fn follow(group: Arc<Group>, peers: Arc<Peers>, waiters: Arc<WaitersByQueue>) {
     let mut metrics = group.raft.server_metrics();
+    let mut disk = OwnDisk::new();
     loop {
         let seen = metrics.borrow_watched().clone();
         let elected = leader(&seen);
@@ -157,10 +162,16 @@ pub(crate) async fn follow(group: Arc<Group>, peers: Arc<Peers>, waiters: Arc<Wa
             }
         }
         let is_open = if elected == Leader::Here {
+            if disk.hangs(&group.raft) {
+                flee(&group).await;
+                disk = OwnDisk::new();
+            }
             let changed = tokio::time::timeout(LOOK_EVERY, metrics.changed()).await;
             !matches!(changed, Ok(Err(_)))
         } else {
-            metrics.changed().await.is_ok()
+            let is_open = metrics.changed().await.is_ok();
+            disk = OwnDisk::new();
+            is_open
         };
         if !is_open {
             return;
@@ -172,6 +183,45 @@ pub(crate) async fn follow(group: Arc<Group>, peers: Arc<Peers>, waiters: Arc<Wa
 fn is_forsaken(raft: &Raft) -> bool {
     let answered = raft.metrics().borrow_watched().last_quorum_acked;
     answered.is_some_and(|answered| answered.elapsed() > FORSAKEN_AFTER)
+}
+
+/// What this node's own disk has synced of the group, and since when that is so although more waits.
+struct OwnDisk {
+    synced: Option<u64>,
+    since: Instant,
+}
+
+impl OwnDisk {
+    fn new() -> Self {
+        Self {
+            synced: None,
+            since: Instant::now(),
+        }
+    }
+
+    /// Whether it has synced nothing for too long, of a group that this node leads.
+    fn hangs(&mut self, raft: &Raft) -> bool {
+        let metrics = raft.metrics().borrow_watched().clone();
+        let replication = metrics.replication.as_ref();
+        let own = replication.and_then(|replication| replication.get(&metrics.id));
+        let synced = own.and_then(|own| own.as_ref()).map(|own| own.index);
+        if synced != self.synced || synced == metrics.last_log_index {
+            self.synced = synced;
+            self.since = Instant::now();
+        }
+        self.since.elapsed() > DISK_HANGS_AFTER
+    }
+}
+
+/// Hands over to whoever is furthest, and does not wait for it.
+async fn flee(group: &Arc<Group>) {
+    let Some(to) = members::successor(group) else {
+        return;
+    };
+    tracing::warn!(group = %group.id, to, "the disk syncs nothing: handing over");
+    if let Err(fatal) = group.raft.trigger().transfer_leader(to).await {
+        tracing::warn!(group = %group.id, %fatal, "not handed over");
+    }
 }
 
 /// Connects to all members at once: an election that had to wait for connections would be lost.

@@ -11,6 +11,7 @@ mod apply;
 mod batcher;
 mod catalog;
 mod change;
+mod clock;
 mod cluster;
 mod codec;
 mod formation;

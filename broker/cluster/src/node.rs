@@ -233,7 +233,17 @@ impl Node {
     }
 
     fn read(&self, group: GroupId, places: &[PayloadRef]) -> Result<Vec<Bytes>, Unavailable> {
-        Ok(self.group(group)?.payloads.read(places)?)
+        let group = self.group(group)?;
+        let read = group.payloads.read(places);
+        if let Err(fault) = &read
+            && fault.is_damage()
+            && group.leader() != Leader::Alone
+        {
+            // The other members have it whole, and one of them serves it once this node is gone. Alone it is better
+            // to serve all the rest.
+            group.damaged(fault);
+        }
+        Ok(read?)
     }
 
     /// When whatever begins now must have ended.

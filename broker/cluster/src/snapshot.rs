@@ -13,7 +13,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use millrace_model::Fault;
@@ -33,6 +33,9 @@ pub(crate) const CHUNK_MAX: usize = CHUNK_HEADER_BYTES + CHUNK_BYTES_MAX;
 
 /// Chunks that wait for the network: at most 2 MiB of memory a follower.
 const CHUNKS_WAITING: usize = 2;
+
+/// Wait before a snapshot is tried again for which the disk had no room.
+const ROOM_PAUSE: Duration = Duration::from_secs(1);
 
 /// The contents of a snapshot.
 #[derive(Debug)]
@@ -166,10 +169,17 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
     type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
-        let lane = self.0.clone();
-        let built = tokio::task::spawn_blocking(move || Self::build_and_note(&lane)).await;
-        built
-            .unwrap_or_else(|panic| Err(Fault::new("build a snapshot", panic)))
-            .map_err(io::Error::other)
+        loop {
+            let lane = self.0.clone();
+            let built = tokio::task::spawn_blocking(move || Self::build_and_note(&lane)).await;
+            match built.unwrap_or_else(|panic| Err(Fault::new("build a snapshot", panic))) {
+                // An error would end the group here, and a full disk need not stay full.
+                Err(fault) if self.0.tables().is_short() => {
+                    tracing::warn!(%fault, "a snapshot waits for room on the disk");
+                    tokio::time::sleep(ROOM_PAUSE).await;
+                }
+                built => return built.map_err(io::Error::other),
+            }
+        }
     }
 }

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use millrace_model::{Command, Proposal, Timestamp};
 
-use crate::batcher;
 use crate::group::Group;
 
-/// Longest sleep before the clock is looked at again: it may have been set.
+/// Longest sleep before the clock is looked at again: it may go a little faster or slower than the timer.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 
 /// How long to wait after a tick could not be proposed.
@@ -19,7 +18,7 @@ pub(crate) async fn run(group: Arc<Group>) {
     let mut due = group.view.due.subscribe();
     loop {
         let at = *due.borrow_and_update();
-        let now = batcher::now();
+        let now = group.clock.now();
         if at > now {
             let sleep = if at == Timestamp::MAX {
                 None

@@ -166,6 +166,12 @@ impl<T: Tables> Machine<T> {
         self.state.revision
     }
 
+    /// The group's time: that of the last entry, or of an earlier one that was later.
+    #[must_use]
+    pub fn at(&self) -> millrace_model::Timestamp {
+        self.state.at
+    }
+
     /// The rows.
     #[must_use]
     pub fn tables(&self) -> &T {

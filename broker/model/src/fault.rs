@@ -8,6 +8,7 @@ use std::sync::Arc;
 pub struct Fault {
     context: Arc<str>,
     reason: Arc<str>,
+    is_damage: bool,
 }
 
 impl Fault {
@@ -16,6 +17,21 @@ impl Fault {
         Self {
             context: context.into(),
             reason: reason.to_string().into(),
+            is_damage: false,
         }
+    }
+
+    /// As [`Fault::new`], when what is on disk is not what was written: it will be no better next time.
+    pub fn damage(context: &str, reason: impl std::fmt::Display) -> Self {
+        Self {
+            is_damage: true,
+            ..Self::new(context, reason)
+        }
+    }
+
+    /// Whether something on disk is known to be damaged.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        self.is_damage
     }
 }

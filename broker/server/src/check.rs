@@ -29,7 +29,9 @@ pub(crate) fn run(dir: &Path, form: OutputForm) -> anyhow::Result<()> {
     }
     let bad = reports.iter().filter(|report| !passes(report)).count();
     if bad > 0 {
-        bail!("{bad} of {} groups do not pass", reports.len());
+        let violation = reports.iter().find_map(|report| report.violations.first());
+        let violation = violation.map_or("a replay of the log gives other tables", String::as_str);
+        bail!("{bad} of {} groups do not pass: {violation}", reports.len());
     }
     Ok(())
 }

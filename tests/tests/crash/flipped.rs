@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use millrace_tests::{Cluster, Load};
 use serde_json::json;
 
+use crate::table::Run;
 use crate::verdict::judge_cluster;
 use crate::{DATA_GROUP, FAIL_OVER_MAX, alone};
 
@@ -47,6 +48,9 @@ fn a_follower_with_a_damaged_log_does_not_start_and_the_others_go_on() {
     cluster.node(follower).restart();
     load.drain();
     let figures = judge_cluster(&mut cluster, &load);
+    Run::new("flipped bit in a follower's log")
+        .after(&[served])
+        .record(figures);
     println!("log damaged: the others served after {served:.2?}; {figures:?}");
 }
 

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use millrace_tests::{Broker, Load};
 
+use crate::table::Run;
 use crate::verdict::judge;
 use crate::{alone, seed};
 
@@ -29,5 +30,8 @@ fn fifty_kills_under_load_lose_nothing() {
     }
     load.drain();
     println!("{KILLS} kills, slowest restart {slowest:?}");
-    judge(&mut broker, &load);
+    let figures = judge(&mut broker, &load);
+    Run::new("kill -9 of a node alone")
+        .after(&[slowest])
+        .record(figures);
 }

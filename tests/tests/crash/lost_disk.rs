@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use millrace_tests::{Client, Cluster, Load};
 
+use crate::table::Run;
 use crate::verdict::judge_cluster;
 use crate::{DATA_GROUP, FAIL_OVER_MAX, alone};
 
@@ -25,7 +26,7 @@ fn a_node_that_lost_its_disk_is_refused_and_replaced() {
     says_why(&mut cluster, lost);
 
     makes_no_majority(&mut cluster, &load, lost, others[1]);
-    replace(&mut cluster, lost, others[0]);
+    replace(&mut cluster, lost, others[0], NEWCOMER);
     load.point_to(&cluster.urls());
     // One of the others may go now, also the one that leads: the newcomer has a vote and the data.
     let leader = cluster.leader(DATA_GROUP);
@@ -38,6 +39,9 @@ fn a_node_that_lost_its_disk_is_refused_and_replaced() {
 
     load.drain();
     let figures = judge_cluster(&mut cluster, &load);
+    Run::new("disk lost, node replaced")
+        .after(&[served, again])
+        .record(figures);
     println!(
         "disk lost: served after {served:.2?}, with the newcomer after {again:.2?}; {figures:?}"
     );
@@ -89,24 +93,24 @@ fn makes_no_majority(cluster: &mut Cluster, load: &Load, lost: u64, other: u64) 
     cluster.node(other).restart();
 }
 
-/// `millrace cluster remove` and `add`, under load.
-fn replace(cluster: &mut Cluster, lost: u64, asked: u64) {
+/// `millrace cluster remove` and `add`, under load: a new node, with empty data, takes the place of a lost one.
+pub(crate) fn replace(cluster: &mut Cluster, lost: u64, asked: u64, newcomer: u64) {
     let removed = cluster.command(asked, &["remove", &lost.to_string()]);
     assert!(removed.status.success(), "{removed:?}");
     cluster.forget(lost);
     let mut list = cluster.numbers();
-    list.push(NEWCOMER);
-    cluster.spawn_new(NEWCOMER, &list);
-    if let Err(end) = cluster.node(NEWCOMER).try_listen() {
-        panic!("it ended ({end}): {}", cluster.node(NEWCOMER).log());
+    list.push(newcomer);
+    cluster.spawn_new(newcomer, &list);
+    if let Err(end) = cluster.node(newcomer).try_listen() {
+        panic!("it ended ({end}): {}", cluster.node(newcomer).log());
     }
-    let member = cluster.member(NEWCOMER);
+    let member = cluster.member(newcomer);
     let added = cluster.command(asked, &["add", &member, "--wait", "60"]);
     assert!(added.status.success(), "{added:?}");
-    cluster.node(NEWCOMER).get_ready();
+    cluster.node(newcomer).get_ready();
     let voters: BTreeSet<u64> = list.into_iter().collect();
     cluster.wait("three voters", |cluster| {
-        let groups = cluster.view(NEWCOMER)?;
+        let groups = cluster.view(newcomer)?;
         groups
             .iter()
             .all(|group| group.all_vote(&voters))

@@ -8,18 +8,26 @@
     reason = "a test fails by panicking"
 )]
 
+mod broken;
 mod checker;
+mod clock;
+mod damage;
 mod flipped;
+mod full;
 mod kill;
 mod lost_disk;
 mod partition;
 mod power;
+mod rolling;
+mod slow;
 mod stopped;
 mod storm;
 mod table;
 mod trial;
 mod upgrade;
 mod verdict;
+mod wound;
+mod wrong;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

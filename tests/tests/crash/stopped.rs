@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use millrace_tests::{Answer, Client, Cluster, Load, counter};
 use serde_json::json;
 
+use crate::table::Run;
 use crate::verdict::judge_cluster;
 use crate::{DATA_GROUP, FAIL_OVER_MAX, alone};
 
@@ -65,6 +66,9 @@ fn a_leader_that_stood_still_serves_nothing_stale() {
     });
     load.drain();
     let figures = judge_cluster(&mut cluster, &load);
+    Run::new("leader stands still (SIGSTOP)")
+        .after(&[took])
+        .record(figures);
     println!(
         "leader stood still for 5 s: the others served after {took:.2?}; the revived one answered {answers:?} questions at first; {figures:?}"
     );

@@ -26,6 +26,12 @@ impl Run {
         }
     }
 
+    /// With these times from a fault to the first acknowledged publish.
+    pub(crate) fn after(mut self, fail_overs: &[Duration]) -> Self {
+        self.fail_overs.extend(fail_overs);
+        self
+    }
+
     /// Tells what came of it.
     pub(crate) fn record(&self, figures: Figures) {
         println!(

@@ -7,11 +7,12 @@ use millrace_tests::{Broker, Cluster, Figures, Load, millrace};
 use serde_json::Value;
 
 /// Checks the history of the load, stops the broker, and audits what it left on disk.
-pub(crate) fn judge(broker: &mut Broker, load: &Load) {
+pub(crate) fn judge(broker: &mut Broker, load: &Load) -> Figures {
     let figures = keeps_its_promises(load);
     println!("{figures:?}, {} deliveries", load.deliveries());
     assert!(broker.stop().success());
     audit(broker.data());
+    figures
 }
 
 /// Checks the history of the load, waits until all nodes are level, kills them at once, and audits what they left on disk:
@@ -69,7 +70,9 @@ fn audit(data: &Path) -> Vec<GroupLeft> {
 
 fn audited(group: &Value) -> GroupLeft {
     assert_eq!(group["violations"], serde_json::json!([]), "{group}");
-    assert_eq!(group["digest"], group["replay_digest"], "{group}");
+    // A log that was purged holds too little for a replay.
+    let replay = &group["replay_digest"];
+    assert!(replay.is_null() || *replay == group["digest"], "{group}");
     GroupLeft {
         group: group["group"].as_u64().expect("a number"),
         last_index: group["last_index"].as_u64().expect("an index"),

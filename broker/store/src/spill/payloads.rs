@@ -48,7 +48,11 @@ impl Payloads {
 }
 
 fn failed(error: LogError) -> Fault {
-    Fault::new("read a payload", error)
+    const CONTEXT: &str = "read a payload";
+    match error {
+        LogError::Damage(damage) => Fault::damage(CONTEXT, damage),
+        other => Fault::new(CONTEXT, other),
+    }
 }
 
 /// The fault of a payload that is nowhere.

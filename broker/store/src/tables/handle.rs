@@ -69,6 +69,13 @@ impl TableHandle {
             .transpose()
     }
 
+    /// Whether the disk is full, as [`TableStore::is_short`](crate::tables::TableStore::is_short) says; `false` once the tables
+    /// are closed.
+    pub fn is_short(&self) -> bool {
+        let store = self.store.upgrade();
+        store.is_some_and(|store| store.metrics.short.load(Ordering::Relaxed) != 0)
+    }
+
     /// All rows as of now. Waits until they are in fjall, synced if asked for: call it where blocking is fine. Holds
     /// up neither the owner nor the flusher.
     ///

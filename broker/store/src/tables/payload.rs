@@ -40,7 +40,7 @@ fn damaged(payload: PayloadRef) -> Fault {
     let reason = format!(
         "damaged: {len} bytes at {offset} of entry {index}, which were moved out of the log"
     );
-    Fault::new("read a payload", reason)
+    Fault::damage("read a payload", reason)
 }
 
 #[cfg(test)]
