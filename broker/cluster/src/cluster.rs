@@ -11,10 +11,10 @@ use millrace_model::{
     Answer, BoxFuture, Fault, GroupId, Ledger, Outcome, PayloadRef, Proposal, Query, Refusal,
     Topology, Unavailable,
 };
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::simulated::net::TcpListener;
 use crate::apply::Applier;
 use crate::identity::IdentityFile;
 use crate::leadership::Leader;

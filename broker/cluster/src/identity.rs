@@ -4,11 +4,11 @@
 //! number, to a newer broker, or whose log is gone is refused, never written to.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use millrace_model::Fault;
+use millrace_store::disk::{self as fs, File};
 use serde::{Deserialize, Serialize};
 
 use crate::types::{ClusterId, Incarnation, Member};
@@ -57,7 +57,7 @@ impl IdentityFile {
             check(&path, &identity, node)?;
             return Ok(Self { path, identity });
         }
-        if dir.join("log").exists() || dir.join("tables").exists() {
+        if fs::exists(&dir.join("log")) || fs::exists(&dir.join("tables")) {
             let reason = "there is a log but no identity: the file was removed, or an older broker wrote the data; put the file back, or start with an empty directory";
             return Err(fault(&path, reason));
         }

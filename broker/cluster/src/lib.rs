@@ -27,6 +27,7 @@ mod options;
 mod peer;
 mod purge;
 mod request;
+mod simulated;
 mod snapshot;
 mod spill;
 mod state_machine;

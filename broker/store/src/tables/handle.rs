@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use fjall::Keyspace;
+use crate::kv::Keyspace;
 use millrace_model::{Fault, GroupId, PayloadRef};
 
 use crate::log::SegmentId;

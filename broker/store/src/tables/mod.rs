@@ -44,6 +44,8 @@ pub(crate) mod spilled;
 pub(crate) mod staging;
 pub(crate) mod state;
 pub(crate) mod store;
+#[cfg_attr(simulation, path = "threads_simulated.rs")]
+mod threads;
 #[cfg(test)]
 mod tests;
 

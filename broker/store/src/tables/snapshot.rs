@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fjall::Readable;
+use crate::kv::Readable;
 use millrace_model::tables::Row;
 use millrace_model::{Fault, GroupId, PayloadRef};
 
