@@ -7,7 +7,8 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use millrace_cluster::Cluster;
-use millrace_model::{Digest, GroupId};
+use millrace_model::GroupId;
+use millrace_model::digest::Digest;
 use millrace_store::simulation;
 use millrace_tests::{Fact, History, Outcome};
 
