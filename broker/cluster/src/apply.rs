@@ -275,6 +275,8 @@ impl Applier {
         let mut bytes = 0;
         for (entry, responder) in entries {
             self.wait_durable(entry.log_id.index)?;
+            #[cfg(simulation)]
+            crate::simulated::note_applied(self.group, &entry);
             let outcomes = match entry.payload {
                 EntryPayload::Blank => Vec::new(),
                 EntryPayload::Membership(membership) => self.adopt(entry.log_id, membership),

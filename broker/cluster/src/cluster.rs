@@ -149,6 +149,9 @@ impl Cluster {
             if !voters.iter().eq([&self.standing.node]) {
                 continue;
             }
+            // Nobody else would, and it need not wait for anybody.
+            let elected = group.raft.trigger().elect(false).await;
+            elected.map_err(|error| Fault::new("recover", error))?;
             let recovered = group.raft.wait_for_recovery(Some(PATIENCE)).await;
             recovered
                 .map_err(|error| Fault::new("recover", format!("group {}: {error}", group.id)))?;

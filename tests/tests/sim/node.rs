@@ -85,15 +85,15 @@ async fn told_to_stop(scene: &Scene, node: u64) {
 }
 
 impl Client {
-    /// While queues are drained: says when they are empty, and how the groups stand here.
+    /// Says when queues are empty, and how the groups stand here.
     async fn audit_all(self) {
         loop {
             pause(200).await;
-            match self.phase() {
-                Phase::Drain => self.audit().await,
-                Phase::Done => return,
-                _ => self.transfer().await,
+            if self.phase() == Phase::Done {
+                return;
             }
+            self.transfer().await;
+            self.audit().await;
         }
     }
 
@@ -114,10 +114,12 @@ impl Client {
                     digest: audit.digest,
                     violations: audit.violations,
                 };
-                self.scene.audits.borrow_mut().insert((self.node, group), audited);
+                self.scene.audited(self.node, group, audited);
             }
         }
-        if let Some(left) = self.left().await {
+        if self.phase() == Phase::Drain
+            && let Some(left) = self.left().await
+        {
             self.scene.left.set(Some(left));
         }
     }

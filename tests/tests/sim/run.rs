@@ -112,6 +112,7 @@ fn step(sim: &mut Sim<'_>, scene: &Rc<Scene>, nemesis: &mut Nemesis, phases: &mu
         scene.phase.set(Phase::Done);
         return;
     }
+    simulation::objections().into_iter().for_each(|what| scene.object(what));
     nemesis.step(sim, now_ms);
     match scene.phase.get() {
         Phase::Setup if now_ms > SETUP_MS_MAX => {
@@ -134,5 +135,8 @@ fn step(sim: &mut Sim<'_>, scene: &Rc<Scene>, nemesis: &mut Nemesis, phases: &mu
             }
         }
         _ => {}
+    }
+    if !scene.wrong.borrow().is_empty() {
+        scene.phase.set(Phase::Done);
     }
 }

@@ -67,6 +67,8 @@ pub(crate) struct Scene {
     /// A node that is to lead, if somebody can arrange it.
     pub(crate) leader_wanted: Cell<Option<u64>>,
     pub(crate) audits: RefCell<BTreeMap<(u64, GroupId), Audited>>,
+    /// What a group is at an entry, and the node that was there first.
+    pub(crate) digests: RefCell<BTreeMap<(GroupId, u64), (u64, Digest)>>,
     /// Entries in all queues, as far as anybody could tell last.
     pub(crate) left: Cell<Option<u64>>,
     /// What must not be, in words.
@@ -90,6 +92,7 @@ impl Scene {
             stopping: RefCell::default(),
             leader_wanted: Cell::new(None),
             audits: RefCell::default(),
+            digests: RefCell::default(),
             left: Cell::new(None),
             wrong: RefCell::default(),
             story: RefCell::default(),
@@ -114,6 +117,21 @@ impl Scene {
         let what = what.into();
         self.tell(format!("WRONG: {what}"));
         self.wrong.borrow_mut().push(what);
+    }
+
+    /// Notes how a group stands on a node: at one entry all are the same.
+    pub(crate) fn audited(&self, node: u64, group: GroupId, audited: Audited) {
+        for what in &audited.violations {
+            self.object(format!("node {node}, group {group}: {what}"));
+        }
+        let mut digests = self.digests.borrow_mut();
+        let there = digests.entry((group, audited.applied));
+        let (first, digest) = *there.or_insert((node, audited.digest));
+        if digest != audited.digest {
+            let at = audited.applied;
+            self.object(format!("group {group} on node {node} is not what it is on node {first} at entry {at}"));
+        }
+        self.audits.borrow_mut().insert((node, group), audited);
     }
 
     /// Takes the state of the disks into the trace.

@@ -5,14 +5,17 @@ use std::fmt::{Debug, Formatter};
 use std::future::{Future, Ready, ready};
 use std::time::Duration;
 
+use millrace_model::GroupId;
 use millrace_store::simulation;
-use openraft::OptionalSend;
+use openraft::{EntryPayload, OptionalSend};
 use openraft::rt::AsyncRuntime;
 use openraft_rt_tokio::TokioRuntime;
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 use tokio::sync::mpsc;
 use uuid::Uuid;
+
+use crate::types::Entry;
 
 pub(crate) use ::turmoil::net;
 
@@ -24,6 +27,16 @@ pub(crate) fn time_of_day_ms() -> u64 {
 /// The number of the node that is running.
 fn here() -> u64 {
     simulation::node_here().expect("the harness says which node runs")
+}
+
+/// Says what is applied, to be compared with what others apply.
+pub(crate) fn note_applied(group: GroupId, entry: &Entry) {
+    let sum = match &entry.payload {
+        EntryPayload::Normal(body) => crc32c::crc32c(&body.0),
+        _ => 0,
+    };
+    let at = entry.log_id;
+    simulation::note_applied(group.0, at.index, at.committed_leader_id().term, sum);
 }
 
 /// One that never was.

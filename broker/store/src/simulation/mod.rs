@@ -35,6 +35,9 @@ pub(crate) struct World {
     disks: BTreeMap<u64, Disk>,
     /// Which node each runtime runs.
     nodes: Vec<(tokio::runtime::Id, u64)>,
+    /// What was applied first at an index of a group: its term, and a checksum of its body.
+    applied: BTreeMap<(u32, u64), (u64, u32)>,
+    objections: Vec<String>,
 }
 
 /// The disk of one node.
@@ -58,6 +61,8 @@ static WORLD: Mutex<World> = Mutex::new(World {
     now_ms: 0,
     disks: BTreeMap::new(),
     nodes: Vec::new(),
+    applied: BTreeMap::new(),
+    objections: Vec::new(),
 });
 
 pub(crate) fn world() -> MutexGuard<'static, World> {
@@ -83,6 +88,8 @@ pub fn begin(seed: u64) {
         now_ms: 0,
         disks: BTreeMap::new(),
         nodes: Vec::new(),
+        applied: BTreeMap::new(),
+        objections: Vec::new(),
     };
 }
 
@@ -100,6 +107,22 @@ pub fn node_here() -> Option<u64> {
     let world = world();
     let found = world.nodes.iter().find(|(runtime, _)| *runtime == here);
     found.map(|(_, node)| *node)
+}
+
+/// A node applies an entry: whoever comes to the same index must find the same there.
+pub fn note_applied(group: u32, index: u64, term: u64, sum: u32) {
+    let node = node_here().unwrap_or_default();
+    let mut world = world();
+    let first = *world.applied.entry((group, index)).or_insert((term, sum));
+    if first != (term, sum) {
+        let what = format!("node {node} applies {term}/{sum:08x} at entry {index} of group {group}, where another applied {}/{:08x}", first.0, first.1);
+        world.objections.push(what);
+    }
+}
+
+/// What was found wrong since the last call.
+pub fn objections() -> Vec<String> {
+    std::mem::take(&mut world().objections)
 }
 
 /// The next random number of the simulation.
