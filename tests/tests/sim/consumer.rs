@@ -9,6 +9,7 @@ use millrace_store::simulation;
 use millrace_tests::{Fact, History};
 
 use crate::client::{Client, below, name, pause, percent};
+use crate::plant::Plant;
 use crate::scene::{Phase, QUEUES};
 
 impl Client {
@@ -45,6 +46,10 @@ impl Client {
             Err(_) => return Vec::new(),
         };
         for message in &messages {
+            if message.lease.receipt.receive_count == 1 && self.scene.is_planted(Plant::Lost) {
+                self.ack(group, message).await;
+                continue;
+            }
             let text = String::from_utf8_lossy(&message.event);
             let id = text.split(' ').next().unwrap_or_default().to_owned();
             let sequence = message.lease.receipt.sequence;
@@ -58,6 +63,15 @@ impl Client {
             });
         }
         messages
+    }
+
+    /// Whether the ack was confirmed.
+    async fn ack(&self, group: GroupId, message: &Message) -> bool {
+        let receipts = vec![message.lease.receipt];
+        let queue = message.lease.receipt.queue;
+        let ack = Command::Ack(Settle { queue, receipts });
+        let settled = self.cluster.commit(group, Proposal::bare(ack)).await;
+        matches!(settled, Ok(Outcome::Settled(settled)) if settled.done == 1)
     }
 
     async fn treat(&self, name: &str, group: GroupId, message: &Message) {
@@ -86,11 +100,7 @@ impl Client {
             let _ = self.cluster.commit(group, Proposal::bare(Command::Extend(extend))).await;
             pause(500).await;
         }
-        let ack = Command::Ack(Settle { queue, receipts });
-        let settled = self.cluster.commit(group, Proposal::bare(ack)).await;
-        if let Ok(Outcome::Settled(settled)) = settled
-            && settled.done == 1
-        {
+        if self.scene.is_planted(Plant::Back) || self.ack(group, message).await {
             let answered_at = self.scene.history.tick();
             self.scene.tell(format!("node {}: acked {} of {name}", self.node, receipt.sequence));
             self.scene.history.record(Fact::Acked {

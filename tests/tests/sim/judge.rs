@@ -12,14 +12,18 @@ use crate::scene::{Audited, Scene};
 pub(crate) fn is_settled(scene: &Scene) -> bool {
     let audits = scene.audits.borrow();
     let mut groups: BTreeMap<GroupId, Vec<&Audited>> = BTreeMap::new();
-    for ((_, group), audited) in audits.iter() {
+    let members = scene.members.borrow();
+    for ((node, group), audited) in audits.iter() {
+        if !members.contains(node) {
+            continue;
+        }
         groups.entry(*group).or_default().push(audited);
     }
     let alike = |audits: &Vec<&Audited>| {
         let applied = audits.iter().all(|audit| audit.applied == audits[0].applied);
-        applied && audits.len() as u64 == scene.nodes
+        applied && audits.len() == members.len()
     };
-    scene.left.get() == Some(0) && groups.len() > 1 && groups.values().all(alike)
+    scene.change.borrow().is_none() && scene.left.get() == Some(0) && groups.len() > 1 && groups.values().all(alike)
 }
 
 /// What does not hold, in words.

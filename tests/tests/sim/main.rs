@@ -22,6 +22,8 @@ mod nemesis;
 #[cfg(simulation)]
 mod node;
 #[cfg(simulation)]
+mod plant;
+#[cfg(simulation)]
 mod publisher;
 #[cfg(simulation)]
 mod run;

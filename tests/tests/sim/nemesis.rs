@@ -1,10 +1,11 @@
 //! What goes wrong: nodes crash, lose and tear what was not synced, stop and come back; links are cut, one way or in a
 //! ring, and slow; clocks are wrong; leaders are moved.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
+use millrace_model::ledger::MemberChange;
 use millrace_store::simulation::{self, Loss};
 use turmoil::Sim;
 
@@ -28,6 +29,10 @@ pub(crate) struct Nemesis {
     cut_until: Option<u64>,
     slow_until: Option<u64>,
     latency: Duration,
+    /// Nodes that run, or will again.
+    hosts: BTreeSet<u64>,
+    /// Who leaves, and who comes.
+    replacing: Option<(u64, u64)>,
     pub(crate) faults: u64,
 }
 
@@ -40,12 +45,15 @@ impl Nemesis {
             cut_until: None,
             slow_until: None,
             latency,
+            hosts: (1..=scene.nodes).collect(),
+            replacing: None,
             faults: 0,
         }
     }
 
     /// Does what is due after one step of the simulation.
     pub(crate) fn step(&mut self, sim: &mut Sim<'_>, now_ms: u64) {
+        self.go_on(sim);
         self.bury(sim, now_ms);
         self.heal(sim, now_ms);
         if self.scene.phase.get() == Phase::Load && now_ms >= self.next_ms {
@@ -56,7 +64,7 @@ impl Nemesis {
 
     /// Nodes whose disks have died, or that have stopped, are down for a while.
     fn bury(&mut self, sim: &mut Sim<'_>, now_ms: u64) {
-        for node in 1..=self.scene.nodes {
+        for node in self.hosts.clone() {
             if self.down.contains_key(&node) {
                 continue;
             }
@@ -72,6 +80,9 @@ impl Nemesis {
 
     fn heal(&mut self, sim: &mut Sim<'_>, now_ms: u64) {
         let peace = self.scene.phase.get() == Phase::Drain;
+        if peace {
+            self.hosts.iter().for_each(|node| simulation::set_slow(*node, 0));
+        }
         let is_due = |until: u64| peace || now_ms >= until;
         if self.cut_until.is_some_and(is_due) {
             self.cut_until = None;
@@ -96,9 +107,15 @@ impl Nemesis {
     fn harm(&mut self, sim: &mut Sim<'_>, now_ms: u64) {
         self.faults += 1;
         let node = self.any();
-        match below(10) {
+        match below(12) {
+            10 => {
+                let ms = if percent(50) { 0 } else { below(150) };
+                self.scene.tell(format!("each sync of node {node} takes {ms} ms more"));
+                simulation::set_slow(node, ms);
+            }
+            11 => self.replace(sim, node),
             0..=2 => self.crash(node),
-            3 => (1..=self.scene.nodes).for_each(|node| self.crash(node)),
+            3 => self.hosts.iter().for_each(|node| self.crash(*node)),
             4 => {
                 self.scene.tell(format!("node {node} is to stop"));
                 self.scene.stopping.borrow_mut().push(node);
@@ -115,7 +132,41 @@ impl Nemesis {
     }
 
     fn any(&self) -> u64 {
-        1 + below(self.scene.nodes)
+        let nodes = self.hosts.len() as u64;
+        let at = usize::try_from(below(nodes)).unwrap();
+        *self.hosts.iter().nth(at).unwrap()
+    }
+
+    /// Takes a member out for good and puts a new node in its place.
+    fn replace(&mut self, sim: &mut Sim<'_>, node: u64) {
+        let is_member = self.scene.members.borrow().contains(&node);
+        if self.replacing.is_some() || !is_member || self.scene.change.borrow().is_some() {
+            return;
+        }
+        let new = self.scene.next_number.get();
+        self.scene.next_number.set(new + 1);
+        self.scene.tell(format!("node {new} is to take the place of node {node}"));
+        self.replacing = Some((node, new));
+        *self.scene.change.borrow_mut() = Some(MemberChange::Remove { node });
+        self.hosts.insert(new);
+        crate::run::add_host(sim, &self.scene, new);
+    }
+
+    /// The node is out: its host goes, and the new one comes in.
+    fn go_on(&mut self, sim: &mut Sim<'_>) {
+        let Some((old, new)) = self.replacing else {
+            return;
+        };
+        if self.scene.change.borrow().is_some() {
+            return;
+        }
+        self.replacing = None;
+        self.hosts.remove(&old);
+        self.down.remove(&old);
+        sim.crash(host(old).as_str());
+        self.scene.tell(format!("node {old} is gone"));
+        let address = format!("{}:7441", host(new));
+        *self.scene.change.borrow_mut() = Some(MemberChange::Add { node: new, address });
     }
 
     fn crash(&self, node: u64) {
@@ -140,8 +191,8 @@ impl Nemesis {
             return;
         }
         self.cut_until = Some(now_ms + 300 + below(FAULT_MS));
-        let (alone, nodes) = (self.any(), self.scene.nodes);
-        let others = (1..=nodes).filter(|node| *node != alone);
+        let alone = self.any();
+        let others = self.hosts.iter().copied().filter(|node| *node != alone);
         match below(4) {
             0 => {
                 self.scene.tell(format!("node {alone} is cut off"));
@@ -157,9 +208,9 @@ impl Nemesis {
             }
             _ => {
                 self.scene.tell("each node is not heard by the next one");
-                for node in 1..=nodes {
-                    let next = node % nodes + 1;
-                    sim.partition_oneway(host(node).as_str(), host(next).as_str());
+                let nexts = self.hosts.iter().cycle().skip(1);
+                for (node, next) in self.hosts.iter().zip(nexts) {
+                    sim.partition_oneway(host(*node).as_str(), host(*next).as_str());
                 }
             }
         }
@@ -170,7 +221,7 @@ impl Nemesis {
         self.slow_until = Some(now_ms + FAULT_MS);
         self.scene.tell(format!("the links of node {node} take up to {ms} ms"));
         let latency = Duration::from_millis(ms);
-        for other in (1..=self.scene.nodes).filter(|other| *other != node) {
+        for other in self.hosts.iter().copied().filter(|other| *other != node) {
             sim.set_link_max_message_latency(host(node).as_str(), host(other).as_str(), latency);
         }
     }
@@ -181,9 +232,9 @@ impl Nemesis {
     }
 
     fn pairs(&self, mut call: impl FnMut(&str, &str)) {
-        for one in 1..=self.scene.nodes {
-            for other in one + 1..=self.scene.nodes {
-                call(&host(one), &host(other));
+        for one in &self.hosts {
+            for other in self.hosts.range(one + 1..) {
+                call(&host(*one), &host(*other));
             }
         }
     }

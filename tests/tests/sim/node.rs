@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_cluster::{Cluster, ClusterOptions};
-use millrace_model::ledger::MemberChange;
+use millrace_model::ledger::{ChangeError, MemberChange};
 use millrace_model::{Answer, GroupId, Ledger as _, Query};
 use millrace_store::simulation;
 
@@ -20,7 +20,9 @@ pub(crate) fn host(node: u64) -> String {
 
 fn options(scene: &Scene, node: u64) -> ClusterOptions {
     let mut options = ClusterOptions::new(simulation::root(node), node);
-    options.members = (1..=scene.nodes).map(|node| (node, format!("{}:7441", host(node)))).collect();
+    let mut members = scene.members.borrow().clone();
+    members.insert(node);
+    options.members = members.into_iter().map(|node| (node, format!("{}:7441", host(node)))).collect();
     options.peer_listen = "0.0.0.0:7441".parse().unwrap();
     options.snapshot_bytes = scene.snapshot_bytes;
     options.log.segment_bytes = 128 << 10;
@@ -93,7 +95,11 @@ impl Client {
                 return;
             }
             self.transfer().await;
+            self.change_members().await;
             self.audit().await;
+            if self.phase() == Phase::Load {
+                pause(800).await;
+            }
         }
     }
 
@@ -101,6 +107,32 @@ impl Client {
         if let Some(node) = self.scene.leader_wanted.take() {
             let change = MemberChange::Transfer { node, group: None };
             let _ = self.cluster.change_members(change).await;
+        }
+    }
+
+    /// Makes the change that is wanted; again, through whatever node, until it is made.
+    async fn change_members(&self) {
+        let Some(change) = self.scene.change.borrow().clone() else {
+            return;
+        };
+        let made = self.cluster.change_members(change.clone()).await;
+        let mut wanted = self.scene.change.borrow_mut();
+        if wanted.as_ref() != Some(&change) {
+            return;
+        }
+        let is_made = match (&change, &made) {
+            (_, Ok(())) => true,
+            (MemberChange::Remove { node }, Err(ChangeError::NotFound(other))) => node == other,
+            _ => false,
+        };
+        self.scene.tell(format!("node {}: {change:?}: {made:?}", self.node));
+        if is_made {
+            *wanted = None;
+            match change {
+                MemberChange::Remove { node } => self.scene.members.borrow_mut().remove(&node),
+                MemberChange::Add { node, .. } => self.scene.members.borrow_mut().insert(node),
+                MemberChange::Transfer { .. } => true,
+            };
         }
     }
 

@@ -6,6 +6,7 @@ use millrace_model::id::DeduplicationKey;
 use millrace_model::{Command, GroupId, Ledger as _, Outcome, Proposal, Refusal, Unavailable};
 
 use crate::client::{Client, below, name, pause, percent};
+use crate::plant::Plant;
 use crate::scene::{Phase, Published, QUEUES, TOPIC};
 
 /// Longest event, in bytes.
@@ -73,6 +74,7 @@ impl Client {
             std::mem::replace(&mut event.unknown, true)
         });
         let _open = Open { client: self, id };
+        self.plant(group, &proposal).await;
         let (acknowledged, unknown) = match self.cluster.commit(group, proposal).await {
             Ok(Outcome::Accepted(results)) => match results.as_slice() {
                 [Ok(_)] => (true, true),
@@ -94,6 +96,30 @@ impl Client {
         self.end(id, acknowledged, unknown);
     }
 
+    /// Does what must not be, when it is asked for.
+    async fn plant(&self, group: GroupId, proposal: &Proposal) {
+        let Command::Send(Send { queue, .. }) = proposal.command else {
+            return;
+        };
+        let ghost = if self.scene.is_planted(Plant::Ghost) {
+            Bytes::from_static(b"ghost of nobody")
+        } else if self.scene.is_planted(Plant::Batch) {
+            proposal.payloads[0].clone()
+        } else {
+            return;
+        };
+        let command = Command::Send(Send {
+            queue,
+            deduplication: None,
+            delay_ms: None,
+        });
+        let payloads = vec![ghost];
+        let again = Proposal { command, payloads };
+        while self.cluster.commit(group, again.clone()).await.is_err() {
+            pause(100).await;
+        }
+    }
+
     fn proposal(&self, id: &str) -> Option<(GroupId, Proposal)> {
         let topology = self.topology()?;
         let published = self.scene.published.borrow();
@@ -103,13 +129,17 @@ impl Client {
             window_ms: WINDOW_MS,
         });
         let queues: Vec<_> = event.queues.iter().map(|queue| &topology.queues[&name(queue)]).collect();
-        let payloads = vec![event.stored.clone()];
+        let mut stored = event.stored.to_vec();
+        if event.attempts == 0 && self.scene.is_planted(Plant::Byte) {
+            *stored.last_mut().unwrap() ^= 1;
+        }
+        let payloads = vec![Bytes::from(stored)];
         let group = queues[0].group;
         let command = if let [queue] = queues[..] {
             Command::Send(Send {
                 queue: queue.id,
                 deduplication,
-                delay_ms: None,
+                delay_ms: percent(10).then(|| below(2_000)),
             })
         } else {
             let deliveries = queues.iter().map(|queue| Delivery {
@@ -117,13 +147,17 @@ impl Client {
                 payload: 0,
                 delay_ms: None,
             });
+            let mut deliveries: Vec<_> = deliveries.collect();
+            if event.attempts == 0 && self.scene.is_planted(Plant::Plan) {
+                deliveries.extend_from_within(..);
+            }
             Command::Publish(Publish {
                 topic: topology.topics[&name(TOPIC)].topic.id,
                 revision: topology.revision,
                 deduplication,
                 events: vec![Routed {
                     payloads: 1,
-                    deliveries: deliveries.collect(),
+                    deliveries,
                     parked: Vec::new(),
                 }],
             })

@@ -11,6 +11,7 @@ use crate::client::below;
 use crate::judge::{is_settled, judge};
 use crate::nemesis::Nemesis;
 use crate::node::{self, host};
+use crate::plant::Plant;
 use crate::scene::{Phase, Scene};
 
 /// How long things go wrong.
@@ -23,27 +24,29 @@ const SETUP_MS_MAX: u64 = 20_000;
 const DRAIN_MS_MAX: u64 = 60_000;
 
 pub(crate) fn main() -> ExitCode {
-    let mut arguments = std::env::args().skip(1);
-    let seed = arguments.next().and_then(|seed| seed.parse().ok());
-    let Some(seed) = seed else {
-        eprintln!("usage: sim SEED [--verbose]: see tests/sim/run");
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let Some(seed) = arguments.first().and_then(|seed| seed.parse().ok()) else {
+        eprintln!("usage: sim SEED [--plant WHAT] [--verbose]: see tests/sim/run");
         return ExitCode::from(2);
     };
-    let verbose = arguments.any(|argument| argument == "--verbose");
+    let verbose = arguments.iter().any(|argument| argument == "--verbose");
+    let planted = arguments.iter().skip_while(|argument| *argument != "--plant");
+    let plant = planted.skip(1).find_map(|name| Plant::named(name));
     if verbose {
         let filter = tracing_subscriber::EnvFilter::from_default_env();
         tracing_subscriber::fmt().with_env_filter(filter).without_time().init();
     }
-    if run(seed, verbose) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if run(seed, plant, verbose) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Whether every promise was kept.
-fn run(seed: u64, verbose: bool) -> bool {
+fn run(seed: u64, plant: Option<Plant>, verbose: bool) -> bool {
     simulation::begin(seed);
     let nodes = if below(4) == 0 { 5 } else { 3 };
     let snapshot_bytes = [30 << 10, 200 << 10, 128 << 20][usize::try_from(below(3)).unwrap()];
     let latency = Duration::from_millis(1 + below(20));
     let scene = Scene::new(nodes, snapshot_bytes, verbose);
+    scene.plant.set(plant);
     scene.tell(format!("{nodes} nodes, a snapshot each {snapshot_bytes} bytes, messages take up to {latency:?}"));
     let mut sim = Builder::new()
         .rng_seed(seed)
@@ -54,16 +57,7 @@ fn run(seed: u64, verbose: bool) -> bool {
         .tcp_capacity(1 << 20)
         .enable_random_order()
         .build();
-    for node in 1..=nodes {
-        let scene = Rc::clone(&scene);
-        sim.host(host(node), move || {
-            let scene = Rc::clone(&scene);
-            async move {
-                node::run(scene, node).await;
-                Ok(())
-            }
-        });
-    }
+    (1..=nodes).for_each(|node| add_host(&mut sim, &scene, node));
     let began = Instant::now();
     let mut nemesis = Nemesis::new(&scene, latency);
     let mut phases = Phases::default();
@@ -94,6 +88,18 @@ fn run(seed: u64, verbose: bool) -> bool {
     // Threads and runtimes of what is left need not be taken down.
     std::mem::forget(sim);
     wrong.is_empty()
+}
+
+/// Adds the host of a node.
+pub(crate) fn add_host(sim: &mut Sim<'_>, scene: &Rc<Scene>, node: u64) {
+    let scene = Rc::clone(scene);
+    sim.host(host(node), move || {
+        let scene = Rc::clone(&scene);
+        async move {
+            node::run(scene, node).await;
+            Ok(())
+        }
+    });
 }
 
 /// When the phases began.

@@ -1,15 +1,17 @@
 //! What the harness, the nodes' clients and the nemesis share.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
 use bytes::Bytes;
 use millrace_cluster::Cluster;
 use millrace_model::GroupId;
+use millrace_model::ledger::MemberChange;
 use millrace_model::digest::Digest;
 use millrace_store::simulation;
+use crate::plant::Plant;
 use millrace_tests::{Fact, History, Outcome};
 
 /// Names of the queues.
@@ -56,7 +58,14 @@ pub(crate) struct Audited {
 
 /// What everybody shares. One thread runs all of it.
 pub(crate) struct Scene {
+    /// How many nodes the cluster has.
     pub(crate) nodes: u64,
+    /// Who they are.
+    pub(crate) members: RefCell<BTreeSet<u64>>,
+    /// The number that a new node gets.
+    pub(crate) next_number: Cell<u64>,
+    /// A change of the members that is to be made, until it is.
+    pub(crate) change: RefCell<Option<MemberChange>>,
     pub(crate) snapshot_bytes: u64,
     pub(crate) phase: Cell<Phase>,
     pub(crate) history: History,
@@ -66,6 +75,8 @@ pub(crate) struct Scene {
     pub(crate) stopping: RefCell<Vec<u64>>,
     /// A node that is to lead, if somebody can arrange it.
     pub(crate) leader_wanted: Cell<Option<u64>>,
+    /// What is to be done wrong.
+    pub(crate) plant: Cell<Option<Plant>>,
     pub(crate) audits: RefCell<BTreeMap<(u64, GroupId), Audited>>,
     /// What a group is at an entry, and the node that was there first.
     pub(crate) digests: RefCell<BTreeMap<(GroupId, u64), (u64, Digest)>>,
@@ -84,6 +95,9 @@ impl Scene {
     pub(crate) fn new(nodes: u64, snapshot_bytes: u64, verbose: bool) -> Rc<Self> {
         Rc::new(Self {
             nodes,
+            members: RefCell::new((1..=nodes).collect()),
+            next_number: Cell::new(nodes + 1),
+            change: RefCell::default(),
             snapshot_bytes,
             phase: Cell::new(Phase::Setup),
             history: History::default(),
@@ -91,6 +105,7 @@ impl Scene {
             running: RefCell::default(),
             stopping: RefCell::default(),
             leader_wanted: Cell::new(None),
+            plant: Cell::new(None),
             audits: RefCell::default(),
             digests: RefCell::default(),
             left: Cell::new(None),
@@ -138,7 +153,7 @@ impl Scene {
     pub(crate) fn mark(&self, now_ms: u64) {
         self.now_ms.set(now_ms);
         let mut trace = self.trace.borrow_mut();
-        for node in 1..=self.nodes {
+        for node in 1..self.next_number.get() {
             simulation::changes(node).hash(&mut *trace);
         }
     }
@@ -160,7 +175,8 @@ impl Scene {
                 id: id.clone(),
                 digest: History::digest(&published.stored),
                 queues: published.queues.iter().map(ToString::to_string).collect(),
-                once: published.once,
+                // A key is taken once, and so is what was tried once.
+                once: published.once || published.attempts <= 1,
                 outcome,
             });
         }

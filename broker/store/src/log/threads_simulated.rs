@@ -1,6 +1,7 @@
 //! What the threads of a log do, done by a task of the simulated node, or at once by whoever would wait for it: in an order
 //! that the seed decides.
 
+use std::path::PathBuf;
 use std::sync::{Arc, LockResult, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -11,9 +12,6 @@ use crate::log::state::State;
 use crate::log::writer::{Start, Writer};
 use crate::log::{LogError, spares};
 use crate::simulation;
-
-/// Longest time that a sync takes, in milliseconds.
-const SYNC_MS_MAX: u64 = 3;
 
 /// Wakes the task.
 pub(crate) struct Signal(Arc<Notify>);
@@ -83,7 +81,7 @@ impl Threads {
         };
         let wake = Arc::clone(&shared.engine.wake);
         wake.notify_one();
-        tokio::spawn(run(wake, Arc::downgrade(shared)));
+        tokio::spawn(run(wake, Arc::downgrade(shared), shared.dir.clone()));
         Ok(Self)
     }
 
@@ -97,10 +95,10 @@ impl Threads {
     }
 }
 
-async fn run(wake: Arc<Notify>, shared: Weak<Shared>) {
+async fn run(wake: Arc<Notify>, shared: Weak<Shared>, dir: PathBuf) {
     loop {
         wake.notified().await;
-        tokio::time::sleep(Duration::from_millis(simulation::random() % (SYNC_MS_MAX + 1))).await;
+        tokio::time::sleep(Duration::from_millis(simulation::sync_ms(&dir))).await;
         let Some(shared) = shared.upgrade() else {
             return;
         };

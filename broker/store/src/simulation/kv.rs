@@ -12,7 +12,6 @@ use super::{Loss, node_of, world};
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 type Image = BTreeMap<String, Arc<Rows>>;
 type Pair = (Vec<u8>, Vec<u8>);
-type Iter = std::vec::IntoIter<Guard>;
 
 /// A database on a simulated disk.
 #[derive(Default)]
@@ -341,11 +340,11 @@ impl Keyspace {
     }
 
     pub(crate) fn range<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Iter {
-        found(self.rows().map(|rows| within(&rows, &range)))
+        Iter::new(self.rows(), &range)
     }
 
     pub(crate) fn prefix(&self, prefix: impl AsRef<[u8]>) -> Iter {
-        found(self.rows().map(|rows| below(&rows, prefix.as_ref())))
+        Iter::below(self.rows(), prefix.as_ref())
     }
 
     pub(crate) fn iter(&self) -> Iter {
@@ -412,28 +411,56 @@ impl Guard {
     }
 }
 
-fn found(rows: Result<Vec<Pair>>) -> Iter {
-    let guards: Vec<_> = match rows {
-        Ok(rows) => rows.into_iter().map(|row| Guard(Ok(row))).collect(),
-        Err(error) => vec![Guard(Err(error))],
-    };
-    guards.into_iter()
+/// Rows in order, as they were when it was made.
+pub(crate) struct Iter {
+    rows: Result<Arc<Rows>>,
+    from: Bound<Vec<u8>>,
+    until: Bound<Vec<u8>>,
+    prefix: Vec<u8>,
 }
 
-fn within<K: AsRef<[u8]>>(rows: &Rows, range: &impl RangeBounds<K>) -> Vec<Pair> {
-    let bounds = (bound(range.start_bound()), bound(range.end_bound()));
-    let pair = |(key, value): (&Vec<u8>, &Vec<u8>)| (key.clone(), value.clone());
-    rows.range::<[u8], _>(bounds).map(pair).collect()
+impl Iter {
+    fn new<K: AsRef<[u8]>>(rows: Result<Arc<Rows>>, range: &impl RangeBounds<K>) -> Self {
+        let bound = |bound: Bound<&K>| bound.map(|key| key.as_ref().to_vec());
+        Self {
+            rows,
+            from: bound(range.start_bound()),
+            until: bound(range.end_bound()),
+            prefix: Vec::new(),
+        }
+    }
+
+    fn below(rows: Result<Arc<Rows>>, prefix: &[u8]) -> Self {
+        Self {
+            rows,
+            from: Bound::Included(prefix.to_vec()),
+            until: Bound::Unbounded,
+            prefix: prefix.to_vec(),
+        }
+    }
+
+    fn row(&mut self) -> Option<Pair> {
+        let rows = self.rows.as_ref().ok()?;
+        let bounds = (self.from.as_ref().map(Vec::as_slice), self.until.as_ref().map(Vec::as_slice));
+        let (key, value) = rows.range::<[u8], _>(bounds).next()?;
+        if !key.starts_with(&self.prefix) {
+            return None;
+        }
+        self.from = Bound::Excluded(key.clone());
+        Some((key.clone(), value.clone()))
+    }
 }
 
-fn bound<K: AsRef<[u8]>>(bound: Bound<&K>) -> Bound<&[u8]> {
-    bound.map(AsRef::as_ref)
-}
+impl Iterator for Iter {
+    type Item = Guard;
 
-fn below(rows: &Rows, prefix: &[u8]) -> Vec<Pair> {
-    let from = rows.range::<[u8], _>((Bound::Included(prefix), Bound::Unbounded));
-    let inside = from.take_while(|(key, _)| key.starts_with(prefix));
-    inside.map(|(key, value)| (key.clone(), value.clone())).collect()
+    fn next(&mut self) -> Option<Guard> {
+        if self.rows.is_err() {
+            let error = std::mem::replace(&mut self.rows, Ok(Arc::default()));
+            return error.err().map(|error| Guard(Err(error)));
+        }
+        self.row().map(|row| Guard(Ok(row)))
+    }
 }
 
 /// All rows of a database at one moment.
@@ -449,11 +476,11 @@ pub(crate) trait Readable {
     }
 
     fn range<K: AsRef<[u8]>>(&self, at: impl AsRef<Keyspace>, range: impl RangeBounds<K>) -> Iter {
-        found(Ok(within(&self.rows(at.as_ref()), &range)))
+        Iter::new(Ok(self.rows(at.as_ref())), &range)
     }
 
     fn prefix(&self, at: impl AsRef<Keyspace>, prefix: impl AsRef<[u8]>) -> Iter {
-        found(Ok(below(&self.rows(at.as_ref()), prefix.as_ref())))
+        Iter::below(Ok(self.rows(at.as_ref())), prefix.as_ref())
     }
 
     fn iter(&self, at: impl AsRef<Keyspace>) -> Iter {

@@ -50,6 +50,8 @@ pub(crate) struct Disk {
     fuse: Option<(u64, Loss)>,
     /// By how much the node's clock is wrong.
     skew_ms: i64,
+    /// Longest time that a sync of the log takes, beyond what it always takes.
+    slow_ms: u64,
     pub(crate) image: Image,
     pub(crate) databases: BTreeMap<PathBuf, kv::Stored>,
     /// What was asked of it, for the trace.
@@ -147,6 +149,20 @@ pub fn time_of_day_ms(node: u64) -> u64 {
 /// Sets by how much the clock of `node` is wrong.
 pub fn set_skew(node: u64, ms: i64) {
     world().disk(node).skew_ms = ms;
+}
+
+/// Lets each sync of the log of `node` take up to `ms` longer.
+pub fn set_slow(node: u64, ms: u64) {
+    world().disk(node).slow_ms = ms;
+}
+
+/// How long the next sync at `path` takes, in milliseconds.
+pub(crate) fn sync_ms(path: &Path) -> u64 {
+    /// A sync takes up to so long.
+    const SYNC_MS_MAX: u64 = 3;
+    let mut world = world();
+    let slow = world.disk(node_of(path)).slow_ms;
+    world.random() % (SYNC_MS_MAX + slow + 1)
 }
 
 /// Kills node `node` between two operations: its disk is what `loss` leaves. Does nothing when it is dead already.
