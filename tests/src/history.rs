@@ -12,6 +12,8 @@ pub enum Outcome {
     Acknowledged,
     /// No answer came, or one that leaves it open.
     Unknown,
+    /// Every answer said that nothing was done: it must never come.
+    Refused,
 }
 
 /// One thing that a client did or saw.
@@ -64,7 +66,7 @@ pub enum Violation {
         /// The queue.
         queue: String,
     },
-    /// P4: delivered from a queue that it was never published to.
+    /// P4: delivered from a queue that it was never published to, or although every attempt was refused.
     NeverPublished {
         /// The event.
         id: String,
@@ -195,6 +197,8 @@ struct Published<'a> {
     digest: u64,
     queues: &'a [String],
     once: bool,
+    /// Some attempt may have taken effect.
+    possible: bool,
 }
 
 fn published(facts: &[Fact]) -> HashMap<&str, Published<'_>> {
@@ -205,13 +209,14 @@ fn published(facts: &[Fact]) -> HashMap<&str, Published<'_>> {
             digest,
             queues,
             once,
-            ..
+            outcome,
         } = fact
         {
             let event = Published {
                 digest: *digest,
                 queues,
                 once: *once,
+                possible: *outcome != Outcome::Refused,
             };
             let before = events.insert(id.as_str(), event);
             assert!(before.is_none(), "the load published {id} twice");
@@ -235,7 +240,7 @@ fn check_deliveries(facts: &[Fact], found: &mut Vec<Violation>) {
             continue;
         };
         let (id, queue) = (id.clone(), queue.clone());
-        let event = events.get(id.as_str());
+        let event = events.get(id.as_str()).filter(|event| event.possible);
         let Some(event) = event.filter(|event| event.queues.contains(&queue)) else {
             found.push(Violation::NeverPublished { id, queue });
             continue;

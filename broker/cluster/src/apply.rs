@@ -5,7 +5,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use millrace_machine::Machine;
@@ -16,11 +15,12 @@ use millrace_store::tables::{GroupTables, Staging, TableHandle};
 use openraft::EntryPayload;
 use openraft::storage::EntryResponder;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
-use crate::codec;
 use crate::snapshot::{self, SnapshotMeta};
 use crate::types::{Body, Membership, Outcomes, Position, StoredMembership, TypeConfig};
 use crate::waiters::WaitersByQueue;
+use crate::{codec, simulated};
 
 /// System row of the position of the last applied entry.
 const APPLIED: &str = "applied";
@@ -148,7 +148,7 @@ impl ApplyLane {
         call: impl FnOnce(&mut Applier) -> Result<R, Fault> + Send + 'static,
     ) -> Result<R, Fault> {
         let lane = self.clone();
-        let ran = tokio::task::spawn_blocking(move || lane.call(call)).await;
+        let ran = simulated::blocking(move || lane.call(call)).await;
         ran.unwrap_or_else(|panic| Err(Fault::new("apply", panic)))
     }
 
@@ -278,6 +278,8 @@ impl Applier {
         let mut bytes = 0;
         for (entry, responder) in entries {
             self.wait_durable(entry.log_id.index)?;
+            #[cfg(simulation)]
+            crate::simulated::note_applied(self.group, &entry);
             let outcomes = match entry.payload {
                 EntryPayload::Blank => Vec::new(),
                 EntryPayload::Membership(membership) => self.adopt(entry.log_id, membership),

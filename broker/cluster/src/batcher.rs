@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::SystemTime;
 
 use millrace_model::{Batch, Outcome, Proposal, Timestamp, Unavailable, limit};
 use openraft::errors::ClientWriteError;
@@ -229,8 +228,5 @@ fn unavailable(error: &ClientWriteError<crate::types::TypeConfig>) -> Unavailabl
 
 /// The time of day, by this machine's clock: for [`Clock`] only, which does not jump.
 pub(crate) fn now() -> Timestamp {
-    let since = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    Timestamp(crate::simulated::time_of_day_ms())
 }

@@ -11,7 +11,6 @@ use millrace_model::{
     Answer, BoxFuture, Fault, GroupId, Ledger, Outcome, PayloadRef, Proposal, Query, Refusal,
     Topology, Unavailable,
 };
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -24,6 +23,7 @@ use crate::options::ClusterOptions;
 use crate::peer::door;
 use crate::peer::peers::Peers;
 use crate::peer::standing::Standing;
+use crate::simulated::net::TcpListener;
 use crate::{catalog, formation, leadership, metrics, purge, removed, spill, ticker, version};
 
 /// How long a leader that stops takes to hand over each group.
@@ -152,6 +152,9 @@ impl Cluster {
             if !voters.iter().eq([&self.standing.node]) {
                 continue;
             }
+            // Nobody else would, and it need not wait for anybody.
+            let elected = group.raft.trigger().elect(false).await;
+            elected.map_err(|error| Fault::new("recover", error))?;
             let recovered = group.raft.wait_for_recovery(Some(PATIENCE)).await;
             recovered
                 .map_err(|error| Fault::new("recover", format!("group {}: {error}", group.id)))?;

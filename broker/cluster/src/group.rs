@@ -341,6 +341,9 @@ fn config(id: GroupId) -> Config {
         election_timeout_min: 600,
         election_timeout_max: 900,
         enable_pre_vote: Some(true),
+        // A leader may commit, by the others, entries that its own disk does not have yet. Were it to go on in its term
+        // after a crash, it would put others in their place. So it stands for election like everybody.
+        enable_leader_restore: Some(false),
         max_payload_entries: 64,
         snapshot_policy: SnapshotPolicy::Never,
         // Nothing by itself: `purge` counts bytes.

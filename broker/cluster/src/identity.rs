@@ -5,11 +5,11 @@
 //! that anything in the directory may have, and never goes back.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use millrace_model::{Fault, FormatVersion, version};
+use millrace_store::disk::{self as fs, File};
 use serde::{Deserialize, Serialize};
 
 use crate::types::{ClusterId, Incarnation, Member};
@@ -56,7 +56,7 @@ impl IdentityFile {
             check(&path, &identity, node)?;
             return Ok(Self { path, identity });
         }
-        if dir.join("log").exists() || dir.join("tables").exists() {
+        if fs::exists(&dir.join("log")) || fs::exists(&dir.join("tables")) {
             let reason = "there is a log but no identity: the file was removed, or an older broker wrote the data; put the file back, or start with an empty directory";
             return Err(fault(&path, reason));
         }
@@ -215,6 +215,8 @@ fn fault(path: &Path, reason: impl std::fmt::Display) -> Fault {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn open(dir: &tempfile::TempDir, node: u64) -> Result<IdentityFile, Fault> {

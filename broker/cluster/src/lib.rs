@@ -29,6 +29,7 @@ mod peer;
 mod purge;
 mod removed;
 mod request;
+mod simulated;
 mod snapshot;
 mod spill;
 mod state_machine;

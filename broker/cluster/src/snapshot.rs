@@ -13,7 +13,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use millrace_model::Fault;
@@ -21,8 +21,10 @@ use millrace_store::snapshot::{self, CHUNK_BYTES_MAX, CHUNK_HEADER_BYTES, Chunks
 use millrace_store::tables::Staging;
 use openraft::storage::RaftSnapshotBuilder;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::apply::{self, ApplyLane};
+use crate::simulated;
 use crate::types::{Position, StoredMembership, TypeConfig};
 
 pub(crate) type SnapshotMeta = openraft::alias::SnapshotMetaOf<TypeConfig>;
@@ -64,13 +66,7 @@ impl SnapshotData {
     pub(crate) fn stream(&self) -> Result<mpsc::Receiver<Result<Bytes, Fault>>, Fault> {
         let chunks = self.chunks()?;
         let (give, take) = mpsc::channel(CHUNKS_WAITING);
-        tokio::task::spawn_blocking(move || {
-            for chunk in chunks {
-                if give.blocking_send(chunk).is_err() {
-                    return;
-                }
-            }
-        });
+        simulated::feed(chunks, give);
         Ok(take)
     }
 
@@ -171,7 +167,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
     async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
         loop {
             let lane = self.0.clone();
-            let built = tokio::task::spawn_blocking(move || Self::build_and_note(&lane)).await;
+            let built = simulated::blocking(move || Self::build_and_note(&lane)).await;
             match built.unwrap_or_else(|panic| Err(Fault::new("build a snapshot", panic))) {
                 // An error would end the group here, and a full disk need not stay full.
                 Err(fault) if self.0.tables().is_short() => {

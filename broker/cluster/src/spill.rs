@@ -1,10 +1,13 @@
 //! Sparse segments of the log are emptied in the background.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use millrace_model::Fault;
 use millrace_store::spill::Spiller;
+use tokio::time::Instant;
+
+use crate::simulated;
 
 /// Rest for each second of work, so that a node with many rows spends a tenth of a core at most.
 const REST: u32 = 9;
@@ -22,7 +25,7 @@ pub(crate) async fn run(spiller: Shared, pause: Duration) {
     loop {
         tokio::time::sleep(rest).await;
         let (began, spiller) = (Instant::now(), Arc::clone(&spiller));
-        match tokio::task::spawn_blocking(move || round(&spiller)).await {
+        match simulated::blocking(move || round(&spiller)).await {
             Ok(Ok(())) => {}
             Ok(Err(fault)) => {
                 tracing::warn!(%fault, "payloads could not be moved out of the log; trying again");
@@ -45,7 +48,7 @@ fn round(spiller: &Shared) -> Result<(), Fault> {
 /// Waits for the end of a round. With the tables closed there will be no further one.
 pub(crate) async fn settled(spiller: &Shared) {
     let spiller = Arc::clone(spiller);
-    let waited = tokio::task::spawn_blocking(move || drop(lock(&spiller))).await;
+    let waited = simulated::blocking(move || drop(lock(&spiller))).await;
     if let Err(panic) = waited {
         tracing::warn!(%panic, "the end of a move out of the log was not waited for");
     }

@@ -7,6 +7,7 @@ use millrace_model::Fault;
 use openraft::storage::{EntryResponder, RaftStateMachine};
 
 use crate::apply::ApplyLane;
+use crate::simulated;
 use crate::snapshot::{Builder, Snapshot, SnapshotData, SnapshotMeta};
 use crate::types::{Position, StoredMembership, TypeConfig};
 
@@ -78,7 +79,7 @@ async fn blocking<R: Send + 'static>(
     doing: &'static str,
     call: impl FnOnce() -> Result<R, Fault> + Send + 'static,
 ) -> Result<R, io::Error> {
-    let ran = tokio::task::spawn_blocking(call).await;
+    let ran = simulated::blocking(call).await;
     ran.unwrap_or_else(|panic| Err(Fault::new(doing, panic)))
         .map_err(io::Error::other)
 }

@@ -26,7 +26,7 @@ impl RaftTypeConfig for TypeConfig {
     type Vote = openraft::impls::Vote<Self::LeaderId>;
     type Payload = openraft::EntryPayload<Self::D, u64, Self::Node>;
     type Entry = openraft::Entry<Committed, Self::Payload>;
-    type AsyncRuntime = openraft_rt_tokio::TokioRuntime;
+    type AsyncRuntime = crate::simulated::Runtime;
     type Responder<T>
         = Callback<T>
     where
@@ -59,7 +59,7 @@ pub(crate) struct Incarnation(pub(crate) Uuid);
 impl Incarnation {
     /// One that never was.
     pub(crate) fn new() -> Self {
-        Self(Uuid::new_v4())
+        Self(crate::simulated::uuid())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Receivers that wait for entries.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -113,7 +113,7 @@ impl Waiters {
 /// The receivers of all queues of the node.
 #[derive(Debug, Default)]
 pub(crate) struct WaitersByQueue {
-    queues: Mutex<HashMap<QueueId, Arc<Waiters>>>,
+    queues: Mutex<BTreeMap<QueueId, Arc<Waiters>>>,
     waiting: AtomicUsize,
     /// Set when the node stops: nobody waits any more, whatever queues there are.
     closed: AtomicBool,
@@ -141,7 +141,8 @@ impl WaitersByQueue {
     /// Wakes everybody for good: the node stops.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
-        self.lock().drain().for_each(|(_, waiters)| waiters.close());
+        let queues = std::mem::take(&mut *self.lock());
+        queues.into_values().for_each(|waiters| waiters.close());
     }
 
     /// Whether the node stops: a receive ends with what it has.
@@ -168,7 +169,7 @@ impl WaitersByQueue {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<QueueId, Arc<Waiters>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<QueueId, Arc<Waiters>>> {
         // The map is whole between any two statements under the lock, so a panic elsewhere leaves it usable.
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -73,6 +73,30 @@ fn an_invented_event_is_found() {
 }
 
 #[test]
+fn an_event_that_was_refused_and_comes_is_found() {
+    let (id, queue) = named("a", "q");
+    let facts = [
+        published("a", b"1", false, Outcome::Refused),
+        delivered("q", "a", b"1", 1, 1),
+    ];
+    assert_eq!(violations(facts), [Violation::NeverPublished { id, queue }]);
+}
+
+#[test]
+fn a_batch_that_is_applied_twice_is_found() {
+    // Nobody tried these again, so each may come once only, with a key or without.
+    let events = ["a", "b"];
+    let published = events.map(|id| published(id, b"1", true, Outcome::Acknowledged));
+    let times = [(1, "a"), (2, "b"), (3, "a"), (4, "b")];
+    let delivered = times.map(|(at, id)| delivered("q", id, b"1", at, at));
+    let twice = events.map(|id| {
+        let (id, queue) = named(id, "q");
+        Violation::Twice { id, queue }
+    });
+    assert_eq!(violations(published.into_iter().chain(delivered)), twice);
+}
+
+#[test]
 fn an_event_in_the_wrong_queue_is_found() {
     let (id, queue) = named("a", "other");
     let facts = [

@@ -1,6 +1,6 @@
 //! One connection to a peer, as the side that made it sees it: requests out, answers in, many at a time.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, BufReader};
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::frame::{self, FRAME_BYTES_MAX, Frame, Kind, Outgoing, Parts};
+use crate::simulated::net::TcpStream;
 
 /// Most frames of one connection that wait to be written.
 const FRAMES_WAITING_MAX: usize = 256;
@@ -56,12 +56,12 @@ pub(crate) struct Connection {
 /// Requests that wait for their answers; `None` once the connection is closed.
 #[derive(Debug)]
 struct Waiting {
-    answers: Mutex<Option<HashMap<u64, Answer>>>,
+    answers: Mutex<Option<BTreeMap<u64, Answer>>>,
     open: watch::Sender<bool>,
 }
 
 impl Waiting {
-    fn lock(&self) -> MutexGuard<'_, Option<HashMap<u64, Answer>>> {
+    fn lock(&self) -> MutexGuard<'_, Option<BTreeMap<u64, Answer>>> {
         // The map is whole between any two statements under the lock.
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -116,7 +116,7 @@ impl Connection {
     pub(crate) fn start(stream: TcpStream) -> Arc<Self> {
         let (frames, outgoing) = mpsc::channel(FRAMES_WAITING_MAX);
         let waiting = Arc::new(Waiting {
-            answers: Mutex::new(Some(HashMap::new())),
+            answers: Mutex::new(Some(BTreeMap::new())),
             open: watch::Sender::new(true),
         });
         let connection = Arc::new(Self {

@@ -3,7 +3,7 @@
 //! Everything is bounded: connections, the time to say hello, the length of frames, requests under way. Reading never
 //! waits for a request to be done, so a ping is answered while a long poll waits.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -17,7 +17,6 @@ use millrace_model::{Fault, GroupId};
 use openraft::raft::AppendEntriesRequest;
 use serde::Serialize;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _, BufReader};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -29,6 +28,7 @@ use super::snapshot::{self, Arriving, SnapshotHead};
 use super::standing::Standing;
 use crate::forward;
 use crate::node::Node;
+use crate::simulated::net::{TcpListener, TcpStream};
 use crate::types::{Raft, TypeConfig};
 
 /// Most connections from peers: four from each of sixty others.
@@ -126,9 +126,9 @@ struct Talk {
     /// Requests under way; they end with the connection.
     requests: JoinSet<u64>,
     /// Those that the peer may cancel.
-    handles: HashMap<u64, AbortHandle>,
+    handles: BTreeMap<u64, AbortHandle>,
     /// The stream of appends to each group.
-    streams: HashMap<u32, Appends>,
+    streams: BTreeMap<u32, Appends>,
     arriving: Arriving,
 }
 
@@ -145,8 +145,8 @@ async fn talk(stream: TcpStream, node: Arc<Node>) -> io::Result<()> {
         node,
         answers,
         requests: JoinSet::new(),
-        handles: HashMap::new(),
-        streams: HashMap::new(),
+        handles: BTreeMap::new(),
+        streams: BTreeMap::new(),
         arriving: Arriving::default(),
     };
     let mut reader = BufReader::with_capacity(READ_BYTES, reader);

@@ -10,9 +10,9 @@ use std::time::Duration;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use millrace_model::FormatVersion;
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpStream;
 
 use super::frame::{self, HELLO_BYTES_MAX, Kind, Outgoing};
+use crate::simulated::net::TcpStream;
 use crate::types::{ClusterId, Incarnation};
 use crate::version::Versions;
 

@@ -1,6 +1,6 @@
 //! The connections to all peers: for each purpose its own, made at once and made again when lost.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -50,7 +50,7 @@ pub(crate) struct Peers {
     pub(crate) counters: Counters,
     /// Room for requests that are forwarded.
     pub(crate) forwards: Semaphore,
-    lanes: Mutex<HashMap<u64, Arc<Lanes>>>,
+    lanes: Mutex<BTreeMap<u64, Arc<Lanes>>>,
 }
 
 /// The connections to one peer.
@@ -114,7 +114,7 @@ impl Peers {
         lanes.values().filter(connected).count()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Lanes>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Lanes>>> {
         // The map is whole between any two statements under the lock.
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }

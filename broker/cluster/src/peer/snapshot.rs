@@ -22,6 +22,7 @@ use super::frame::{FRAME_BYTES_MAX, Frame, Kind};
 use super::message::{self, VoteForm};
 use super::peers::Lanes;
 use crate::group::Group;
+use crate::simulated;
 use crate::snapshot::{CHUNK_MAX, Incoming, Snapshot};
 use crate::types::{TypeConfig, Vote};
 
@@ -135,7 +136,7 @@ pub(crate) type Arriving = Arc<tokio::sync::Mutex<Option<Incoming>>>;
 async fn blocking<R: Send + 'static>(
     work: impl FnOnce() -> Result<R, Fault> + Send + 'static,
 ) -> Result<R, Fault> {
-    let done = tokio::task::spawn_blocking(work).await;
+    let done = simulated::blocking(work).await;
     done.unwrap_or_else(|panic| Err(Fault::new("take a snapshot", panic)))
 }
 

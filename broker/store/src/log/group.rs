@@ -276,6 +276,8 @@ impl GroupLog {
                 let _ = tell.send(result);
             }),
         );
+        #[cfg(simulation)]
+        self.shared.turn();
         told.recv()
             .unwrap_or_else(|_| Err(Arc::new(LogError::Closed)))
     }

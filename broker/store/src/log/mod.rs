@@ -40,9 +40,12 @@ mod replay;
 mod scan;
 mod segment;
 mod shared;
+#[cfg_attr(simulation, allow(dead_code, reason = "its thread does not run"))]
 mod spares;
 mod state;
 mod tail;
+#[cfg_attr(simulation, path = "threads_simulated.rs")]
+mod threads;
 mod watermark;
 mod writer;
 

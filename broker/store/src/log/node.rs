@@ -2,28 +2,23 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use millrace_model::GroupId;
 
-use crate::fault::IoFault;
+use crate::disk::{self, File};
 use crate::log::shared::{Shared, call_all};
-use crate::log::writer::Writer;
-use crate::log::{GroupLog, LogError, LogMetrics, LogOptions, SegmentId, recovery, spares};
+use crate::log::threads::Threads;
+use crate::log::{GroupLog, LogError, LogMetrics, LogOptions, SegmentId, recovery};
 use crate::refs::Segments;
-
-/// The result of the writer thread.
-type WriterThread = JoinHandle<Result<(), Arc<LogError>>>;
 
 /// The log of a node, shared by all its groups. Dropping it closes it; [`Log::close`] tells whether that went well.
 pub struct Log {
     shared: Arc<Shared>,
     is_new: bool,
-    threads: Mutex<Option<(WriterThread, JoinHandle<()>)>>,
+    threads: Mutex<Option<Threads>>,
     /// Keeps other processes out until the log is closed.
     lock: File,
 }
@@ -66,23 +61,11 @@ impl Log {
         let active_left = opened.start.tail.left();
         let shared = Arc::new(Shared::new(dir.to_path_buf(), options, opened.state));
         shared.tell_space(&shared.lock(), active_left);
-        let (writer, maker) = (
-            Writer::new(Arc::clone(&shared), opened.start),
-            Arc::clone(&shared),
-        );
-        let guard = FailOnPanic(Arc::clone(&shared));
-        let writer = spawn("log-writer", dir, move || {
-            let _guard = guard;
-            go_first();
-            writer.run()
-        })?;
-        let maker = spawn("log-spares", dir, move || {
-            spares::run(&maker, opened.spare_number);
-        })?;
+        let threads = Threads::start(&shared, opened.start, opened.spare_number)?;
         Ok(Self {
             shared,
             is_new: opened.is_new,
-            threads: Mutex::new(Some((writer, maker))),
+            threads: Mutex::new(Some(threads)),
             lock,
         })
     }
@@ -167,19 +150,17 @@ impl Log {
             .threads
             .lock()
             .map_or(None, |mut threads| threads.take());
-        let Some((writer, maker)) = threads else {
+        let Some(threads) = threads else {
             return Ok(());
         };
-        let written = writer.join();
-        // It has nothing to tell, and a panic in it was printed.
-        let _ = maker.join();
+        let written = threads.join(&self.shared);
         call_all(
             self.shared.lock().take_waiters(),
             &Err(Arc::new(LogError::Closed)),
         );
         // Nothing is written from here on: others may have the files. Dropping the file would do the same, later.
-        let _ = rustix::fs::flock(&self.lock, rustix::fs::FlockOperation::Unlock);
-        written.unwrap_or_else(|_| Err(Arc::new(LogError::Closed)))
+        let _ = disk::flock(&self.lock, rustix::fs::FlockOperation::Unlock);
+        written
     }
 }
 
@@ -207,37 +188,4 @@ impl fmt::Debug for Log {
             .field("dir", &self.shared.dir)
             .finish_non_exhaustive()
     }
-}
-
-/// Tells everybody who waits for the writer when a bug ends it.
-struct FailOnPanic(Arc<Shared>);
-
-impl Drop for FailOnPanic {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.fail(&Arc::new(LogError::WriterPanicked));
-        }
-    }
-}
-
-/// Asks that this thread runs as soon as it can. All requests wait for the writer, which hardly computes: when others keep
-/// the cores busy, Linux lets it wait for up to 4 ms after each sync. Worth 10 % of throughput and 15 % of p99 on a full
-/// machine; refused without `CAP_SYS_NICE`, and then things stay as they are.
-fn go_first() {
-    /// Niceness is -20 to 19.
-    const BEFORE_OTHERS: i32 = -15;
-    if let Err(error) = rustix::process::nice(BEFORE_OTHERS) {
-        tracing::debug!(%error, "the log writer runs at the priority of all threads");
-    }
-}
-
-fn spawn<T: Send + 'static>(
-    name: &str,
-    dir: &Path,
-    body: impl FnOnce() -> T + Send + 'static,
-) -> Result<JoinHandle<T>, LogError> {
-    let spawned = std::thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(body);
-    Ok(spawned.map_err(IoFault::at("start a thread for", dir))?)
 }

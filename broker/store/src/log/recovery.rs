@@ -1,10 +1,10 @@
 //! Opens what is on disk: finds the segments that are live, verifies and replays them, and cuts a torn tail.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::disk::{self, File, OpenOptions};
 use crate::fault::{Damage, IoFault};
 use crate::log::checkpoint::Checkpoint;
 use crate::log::replay::{Replay, decode_checkpoint};
@@ -40,7 +40,7 @@ struct Files {
 
 /// Takes the lock file; it is held as long as the handle lives.
 pub(crate) fn lock(dir: &Path) -> Result<File, LogError> {
-    std::fs::create_dir_all(dir).map_err(IoFault::at("create", dir))?;
+    disk::create_dir_all(dir).map_err(IoFault::at("create", dir))?;
     let path = dir.join("lock");
     let options = OpenOptions::new()
         .create(true)
@@ -48,7 +48,7 @@ pub(crate) fn lock(dir: &Path) -> Result<File, LogError> {
         .write(true)
         .open(&path);
     let file = options.map_err(IoFault::at("open", &path))?;
-    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+    match disk::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(LogError::InUse(dir.display().to_string())),
         Err(e) => Err(IoFault::at("lock", &path)(e).into()),
@@ -206,7 +206,7 @@ impl Files {
             spare_number: 1,
             ..Self::default()
         };
-        for entry in std::fs::read_dir(dir).map_err(IoFault::at("list", dir))? {
+        for entry in disk::read_dir(dir).map_err(IoFault::at("list", dir))? {
             let entry = entry.map_err(IoFault::at("list", dir))?;
             let (path, name) = (
                 entry.path(),
@@ -219,7 +219,7 @@ impl Files {
                 files.keep_free(path, options)?;
             } else if name.ends_with(".new") {
                 // Left over from a crash while it was being made.
-                std::fs::remove_file(&path).map_err(IoFault::at("remove", &path))?;
+                disk::remove_file(&path).map_err(IoFault::at("remove", &path))?;
             }
         }
         Ok(files)
@@ -231,14 +231,14 @@ impl Files {
 
     /// Keeps a free file of the right size, up to the limit; removes any other.
     fn keep_free(&mut self, path: PathBuf, options: &LogOptions) -> Result<(), LogError> {
-        let bytes = std::fs::metadata(&path)
+        let bytes = disk::metadata(&path)
             .map_err(IoFault::at("inspect", &path))?
             .len();
         if bytes == u64::from(options.segment_bytes) && self.free.len() < options.free_segments_max
         {
             self.free.push(path);
         } else {
-            std::fs::remove_file(&path).map_err(IoFault::at("remove", &path))?;
+            disk::remove_file(&path).map_err(IoFault::at("remove", &path))?;
         }
         Ok(())
     }
@@ -308,7 +308,7 @@ impl Files {
                 continue;
             }
             let free = path.with_file_name(format!("{}.free", live_name(id)));
-            std::fs::rename(&path, &free).map_err(IoFault::at("give back", &path))?;
+            disk::rename(&path, &free).map_err(IoFault::at("give back", &path))?;
             self.keep_free(free, options)?;
         }
         Ok(())

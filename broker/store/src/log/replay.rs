@@ -130,8 +130,10 @@ impl Replay {
         end: &SegmentFile,
         live: Checkpoint,
     ) -> Result<(BTreeMap<GroupId, GroupState>, Checkpoint), LogError> {
-        for (id, point) in &self.points {
+        for (id, point) in &mut self.points {
             let group = self.groups.entry(*id).or_default();
+            // What is committed stands in the stream before what it speaks of, and that may have been torn off.
+            point.committed = point.committed.min(point.last.or(point.purged));
             (group.vote, group.committed) = (point.vote.clone(), point.committed);
             (group.purged, group.last, group.purged_durably) =
                 (point.purged, point.last, point.purged);

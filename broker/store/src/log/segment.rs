@@ -1,13 +1,13 @@
 //! A segment file: a header that names its life, then records.
 
-use std::fs::{File, OpenOptions};
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, IoSlice};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, OFlags};
 
+use crate::disk::{self, File, OpenOptions};
+#[cfg(not(simulation))]
+use crate::disk::{FileExt as _, OpenOptionsExt as _};
 use crate::fault::IoFault;
 use crate::log::format;
 use crate::log::record::{Salt, u32_at, u64_at};
@@ -55,7 +55,7 @@ impl SegmentFile {
             .parent()
             .expect("a free segment lies in the log's folder");
         let path = dir.join(live_name(id));
-        std::fs::rename(free, &path).map_err(IoFault::at("take into use", free))?;
+        disk::rename(free, &path).map_err(IoFault::at("take into use", free))?;
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -154,7 +154,7 @@ impl SegmentFile {
         IoSlice::advance_slices(&mut slices, 0);
         while !slices.is_empty() {
             let some = &slices[..slices.len().min(SLICES_MAX)];
-            match rustix::io::pwritev(&self.file, some, offset) {
+            match disk::pwritev(&self.file, some, offset) {
                 Ok(0) => {
                     return Err(IoFault::at("write", &self.path)(io::Error::from(
                         io::ErrorKind::WriteZero,
@@ -191,7 +191,7 @@ pub(crate) fn make_zeroed(path: &Path, size: u32, hurry: impl Fn() -> bool) -> R
     let made = fill_zeroed(path, size, hurry);
     if made.is_err() {
         // What was allocated so far may be what others need; when even this fails, the next open removes it.
-        let _ = std::fs::remove_file(path);
+        let _ = disk::remove_file(path);
     }
     made
 }
@@ -199,8 +199,7 @@ pub(crate) fn make_zeroed(path: &Path, size: u32, hurry: impl Fn() -> bool) -> R
 fn fill_zeroed(path: &Path, size: u32, hurry: impl Fn() -> bool) -> Result<(), IoFault> {
     let file = File::create(path).map_err(IoFault::at("create", path))?;
     // Learns of a full disk before anything is written; where it is not possible, writing will tell.
-    let allocated = match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, u64::from(size))
-    {
+    let allocated = match disk::fallocate(&file, FallocateFlags::empty(), 0, u64::from(size)) {
         Ok(()) => true,
         Err(rustix::io::Errno::OPNOTSUPP) => false,
         Err(e) => return Err(IoFault::at("allocate", path)(e)),
@@ -284,7 +283,12 @@ pub(crate) fn parse_live_name(name: &str) -> Option<SegmentId> {
 }
 
 /// A number that nobody can foresee: clients choose bodies, and must not be able to write a body that looks like a record.
+#[cfg(not(simulation))]
 pub(crate) fn random() -> u64 {
     // The standard library seeds it from the system; the only door to randomness that costs no dependency.
+    use std::hash::{BuildHasher as _, Hasher as _, RandomState};
     RandomState::new().build_hasher().finish()
 }
+
+#[cfg(simulation)]
+pub(crate) use crate::simulation::random;

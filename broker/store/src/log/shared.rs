@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::log::state::State;
+use crate::log::threads::{Engine, Signal};
 use crate::log::{Done, LogError, LogMetrics, LogOptions, Space};
 
 /// A ready segment that payloads may not use once the disk is full: it is left to acks, receives and votes.
@@ -17,30 +18,35 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<LogMetrics>,
     state: Mutex<State>,
     /// The writer has something to do.
-    pub(crate) work: Condvar,
+    pub(crate) work: Signal,
     /// The queue has become shorter.
-    pub(crate) room: Condvar,
+    pub(crate) room: Signal,
     /// A free segment was taken, or the log closes.
-    pub(crate) spares: Condvar,
+    pub(crate) spares: Signal,
     /// The writer has no segment to go on with.
     pub(crate) writer_waits: AtomicBool,
     free_bytes: AtomicU64,
     full: AtomicBool,
+    /// What a simulated log has in place of threads.
+    #[cfg_attr(not(simulation), allow(dead_code))]
+    pub(crate) engine: Engine,
 }
 
 impl Shared {
     pub(crate) fn new(dir: PathBuf, options: LogOptions, state: State) -> Self {
+        let engine = Engine::default();
         Self {
             dir,
             options,
             metrics: Arc::default(),
             state: Mutex::new(state),
-            work: Condvar::new(),
-            room: Condvar::new(),
-            spares: Condvar::new(),
+            work: engine.signal(),
+            room: engine.signal(),
+            spares: engine.signal(),
             writer_waits: AtomicBool::new(false),
             free_bytes: AtomicU64::new(0),
             full: AtomicBool::new(false),
+            engine,
         }
     }
 
@@ -51,9 +57,10 @@ impl Shared {
     }
 
     /// Waits on `signal`, with the lock given up meanwhile.
+    #[cfg(not(simulation))]
     pub(crate) fn wait<'a>(
         &self,
-        signal: &Condvar,
+        signal: &Signal,
         state: MutexGuard<'a, State>,
     ) -> MutexGuard<'a, State> {
         signal

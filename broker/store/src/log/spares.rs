@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use crate::disk;
 use crate::fault::IoFault;
 use crate::log::segment::make_zeroed;
 use crate::log::shared::Shared;
@@ -59,7 +60,7 @@ pub(crate) fn run(shared: &Arc<Shared>, mut number: u64) {
 
 /// Waits until a segment is taken. When none was for a while, those that were kept for a burst are removed.
 fn rest<'a>(
-    shared: &Shared,
+    shared: &'a Shared,
     state: std::sync::MutexGuard<'a, State>,
 ) -> std::sync::MutexGuard<'a, State> {
     let spares = shared.options.spare_segments;
@@ -72,7 +73,7 @@ fn rest<'a>(
     while waited.timed_out() && state.free.len() > spares {
         // Those given back last go first: what was zeroed ahead stays.
         if let Some(path) = state.free.pop()
-            && let Err(error) = std::fs::remove_file(&path)
+            && let Err(error) = disk::remove_file(&path)
         {
             tracing::warn!(path = %path.display(), %error, "a segment that is not needed cannot be removed");
         }
@@ -88,8 +89,7 @@ fn has_room(shared: &Shared) -> Result<(), IoFault> {
     if reserve == 0 {
         return Ok(());
     }
-    let stat =
-        rustix::fs::statvfs(&shared.dir).map_err(IoFault::at("ask for room in", &shared.dir))?;
+    let stat = disk::statvfs(&shared.dir).map_err(IoFault::at("ask for room in", &shared.dir))?;
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
     if free >= reserve + u64::from(shared.options.segment_bytes) {
         return Ok(());
@@ -127,6 +127,6 @@ pub(crate) fn make(
 ) -> Result<PathBuf, IoFault> {
     let (making, free) = (dir.join(making_name(number)), dir.join(free_name(number)));
     make_zeroed(&making, size, hurry)?;
-    std::fs::rename(&making, &free).map_err(IoFault::at("rename", &making))?;
+    disk::rename(&making, &free).map_err(IoFault::at("rename", &making))?;
     Ok(free)
 }

@@ -2,13 +2,14 @@
 //!
 //! Two slots of 16 KiB, written in turn and synced: one of them is always whole.
 
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use millrace_model::GroupId;
 
+#[cfg(not(simulation))]
+use crate::disk::FileExt as _;
+use crate::disk::{self, File, OpenOptions};
 use crate::fault::{Damage, IoFault};
 use crate::log::format;
 use crate::log::record::{u32_at, u64_at};
@@ -91,7 +92,7 @@ impl Watermark {
             writes: 0,
         };
         watermark.set(mark)?;
-        std::fs::rename(&making, &path).map_err(IoFault::at("rename", &making))?;
+        disk::rename(&making, &path).map_err(IoFault::at("rename", &making))?;
         watermark.path = path;
         Ok(watermark)
     }

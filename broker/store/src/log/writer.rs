@@ -4,10 +4,11 @@ use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
 
 use millrace_model::GroupId;
 
+use crate::clock::Instant;
+use crate::disk;
 use crate::fault::IoFault;
 use crate::log::checkpoint::Checkpoint;
 use crate::log::index::{Place, Slot};
@@ -56,22 +57,35 @@ impl Writer {
     }
 
     /// Writes until the log closes or fails.
+    #[cfg(not(simulation))]
     pub(crate) fn run(mut self) -> Result<(), Arc<LogError>> {
         loop {
-            let done = match self.next_work() {
-                Ok(Work::Batch {
-                    ops,
-                    committed,
-                    retired,
-                }) => self.batch(ops, committed, &retired),
-                Ok(Work::Seal { committed }) => self.seal(committed),
-                Ok(Work::Close) => return self.close().map_err(|e| self.fail(e)),
-                Err(poison) => return Err(poison),
-            };
-            done.map_err(|e| self.fail(e))?;
+            let work = self.next_work()?;
+            if let Some(ended) = self.perform(work) {
+                return ended;
+            }
         }
     }
 
+    /// Does `work`; how it ended when that was the last.
+    pub(crate) fn perform(&mut self, work: Work) -> Option<Result<(), Arc<LogError>>> {
+        let closes = matches!(work, Work::Close);
+        let done = match work {
+            Work::Batch {
+                ops,
+                committed,
+                retired,
+            } => self.batch(ops, committed, &retired),
+            Work::Seal { committed } => self.seal(committed),
+            Work::Close => self.close(),
+        };
+        match done {
+            Ok(()) => closes.then_some(Ok(())),
+            Err(error) => Some(Err(self.fail(error))),
+        }
+    }
+
+    #[cfg(not(simulation))]
     fn next_work(&self) -> Result<Work, Arc<LogError>> {
         let mut state = self.shared.lock();
         loop {
@@ -433,10 +447,10 @@ impl Writer {
                 .shared
                 .dir
                 .join(format!("{}.free", live_name(live.file.id)));
-            std::fs::rename(path, &free).map_err(IoFault::at("give back", path))?;
+            disk::rename(path, &free).map_err(IoFault::at("give back", path))?;
             state.free.push(free);
         } else {
-            std::fs::remove_file(path).map_err(IoFault::at("remove", path))?;
+            disk::remove_file(path).map_err(IoFault::at("remove", path))?;
         }
         state.moving -= 1;
         self.shared.metrics.segments_recycled.fetch_add(1, Relaxed);

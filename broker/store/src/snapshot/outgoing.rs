@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use millrace_model::digest::Digester;
 use millrace_model::tables::Row;
 use millrace_model::{Fault, GroupId, PayloadRef};
 
+use crate::clock::Instant;
 use crate::log::{GroupLog, LogError, LogPin};
 use crate::snapshot::chunk::{CHUNK_BYTES_MAX, Header, Kind};
 use crate::snapshot::{RECORD_HEADER_BYTES, RECORD_PAYLOAD, RECORD_ROW, VALUE_BYTES_MAX};

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use fjall::PersistMode;
+use crate::clock::Instant;
+use crate::kv::PersistMode;
 use millrace_model::{Fault, PayloadRef};
 
 use crate::log::{GroupLog, LogPin, SegmentId};
@@ -22,7 +22,8 @@ use crate::tables::{TableHandle, TableSnapshot, orphans, room, rows};
 const READ_BYTES: usize = 4 << 20;
 
 /// What is left to the others after each of these reads: the disk and a core.
-const BREATH: Duration = Duration::from_millis(10);
+#[cfg(not(simulation))]
+const BREATH: std::time::Duration = std::time::Duration::from_millis(10);
 
 /// Counts that are written at once.
 const BATCH_ROWS: usize = 1_024;
@@ -326,6 +327,7 @@ impl<'a> Reads<'a> {
         let read = read.map_err(|error| failed(&error.to_string()))?;
         let pairs: Vec<_> = places.into_iter().zip(read).collect();
         self.ready = pairs.into_iter();
+        #[cfg(not(simulation))]
         std::thread::sleep(BREATH);
         Ok(())
     }

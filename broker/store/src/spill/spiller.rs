@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use millrace_model::Fault;
 
+use crate::clock::Instant;
 use crate::log::{Log, SegmentId};
 use crate::spill::choose::{Estimates, Kept, choose};
 use crate::spill::round::Round;

@@ -2,22 +2,24 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use millrace_model::{Fault, GroupId};
 
+use crate::clock::Instant;
 use crate::log::SegmentId;
 use crate::refs::Segments;
 use crate::tables::flusher::Desk;
 use crate::tables::state::{Home, Position, State, View};
+use crate::tables::threads::Changed;
 
 /// One group's shared state. The mutex is nearly never contended: the flusher takes it a few times a second.
 pub(crate) struct Cell {
     /// Which group this is.
     pub(crate) id: GroupId,
     state: Mutex<State>,
-    changed: Condvar,
+    changed: Changed,
     /// [`Spilled::floor`](crate::tables::spilled::Spilled), for readers without the lock.
     floor: Arc<AtomicU64>,
 }
@@ -32,7 +34,7 @@ impl Cell {
             id,
             floor: Arc::new(AtomicU64::new(state.spilled.floor)),
             state: Mutex::new(state),
-            changed: Condvar::new(),
+            changed: Changed::default(),
         }
     }
 
@@ -53,7 +55,7 @@ impl Cell {
 
     /// Wakes whoever waits for a change of the state.
     pub(crate) fn tell(&self) {
-        self.changed.notify_all();
+        self.changed.tell();
     }
 
     /// Waits while `busy`, but not when something has failed; a flusher that makes no progress is a fault,
@@ -66,10 +68,9 @@ impl Cell {
         let waiting = |state: &mut State| state.fault.is_none() && busy(state);
         let mut state = state;
         loop {
-            let waited = self.changed.wait_timeout_while(state, STUCK, waiting);
-            let (now, outcome) = waited.unwrap_or_else(PoisonError::into_inner);
+            let (now, came) = self.changed.wait_while(&self.state, state, STUCK, waiting);
             state = now;
-            if !outcome.timed_out() {
+            if came {
                 return state;
             }
             if !state.held {
@@ -130,8 +131,15 @@ impl Cell {
                 || state.home.generation != generation;
             !there && !hopeless
         };
-        let waited = self.changed.wait_timeout_while(state, STUCK, waiting);
-        waited.unwrap_or_else(PoisonError::into_inner).0
+        self.changed
+            .wait_while(&self.state, state, STUCK, waiting)
+            .0
+    }
+
+    /// What those who wait for the flusher wait on.
+    #[cfg(simulation)]
+    pub(crate) fn changes(&self) -> &Changed {
+        &self.changed
     }
 
     /// Takes note of a sync and tells the log. The log is told under the lock, so that it hears in order.

@@ -13,7 +13,7 @@ const DAMAGE: [&str; 6] = [
 ];
 
 /// fjall's error as a fault met while doing `context`: `.map_err(fault("read a row"))`.
-pub(crate) fn fault(context: &'static str) -> impl FnOnce(fjall::Error) -> Fault {
+pub(crate) fn fault(context: &'static str) -> impl FnOnce(crate::kv::Error) -> Fault {
     move |error| {
         let said = error.to_string();
         let is_damage = DAMAGE.iter().any(|word| said.contains(word));

@@ -1,11 +1,10 @@
 //! The thread that writes frozen rows to fjall and syncs it.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use fjall::{Database, PersistMode};
+use crate::clock::Instant;
+use crate::kv::{Database, PersistMode};
 use millrace_model::Fault;
 
 use crate::tables::cell::Cell;
@@ -13,19 +12,20 @@ use crate::tables::fjall_fault::fault;
 use crate::tables::metrics::nanos_since;
 use crate::tables::room::Room;
 use crate::tables::state::{Frozen, View};
+use crate::tables::threads::Engine;
 use crate::tables::{TableMetrics, TableOptions, rows};
 
 /// What the flusher shares with the owners of tables.
 pub(crate) struct Desk {
     signal: Mutex<Signal>,
-    changed: Condvar,
+    pub(crate) engine: Engine,
 }
 
 #[derive(Default)]
-struct Signal {
-    cells: Vec<Arc<Cell>>,
-    woken: bool,
-    stopped: bool,
+pub(crate) struct Signal {
+    pub(crate) cells: Vec<Arc<Cell>>,
+    pub(crate) woken: bool,
+    pub(crate) stopped: bool,
     fault: Option<Fault>,
 }
 
@@ -33,7 +33,7 @@ impl Desk {
     pub(crate) fn new() -> Self {
         Self {
             signal: Mutex::default(),
-            changed: Condvar::new(),
+            engine: Engine::default(),
         }
     }
 
@@ -41,13 +41,13 @@ impl Desk {
     /// holds the signal.
     pub(crate) fn wake(&self) {
         self.lock().woken = true;
-        self.changed.notify_one();
+        self.engine.wake();
     }
 
     /// Ends the flusher once it has finished what it is writing.
     pub(crate) fn stop(&self) {
         self.lock().stopped = true;
-        self.changed.notify_one();
+        self.engine.wake();
     }
 
     /// Puts a group into the flusher's care. Refused when it is there already, or after a fault.
@@ -60,6 +60,7 @@ impl Desk {
             let reason = format!("group {} has an owner", cell.id);
             return Err(Fault::new("open tables", reason));
         }
+        self.engine.serve(cell);
         signal.cells.push(Arc::clone(cell));
         Ok(())
     }
@@ -88,33 +89,8 @@ impl Desk {
         fault || cells.iter().any(|cell| cell.lock().check().is_err())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Signal> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Signal> {
         self.signal.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Sleeps until woken or `deadline`; `None` when it is time to end.
-    fn next(&self, deadline: Option<Instant>) -> Option<Vec<Arc<Cell>>> {
-        let mut signal = self.lock();
-        loop {
-            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-            if signal.stopped {
-                return None;
-            }
-            if signal.woken || left.is_some_and(|left| left.is_zero()) {
-                signal.woken = false;
-                return Some(signal.cells.clone());
-            }
-            signal = match left {
-                None => self
-                    .changed
-                    .wait(signal)
-                    .unwrap_or_else(PoisonError::into_inner),
-                Some(left) => {
-                    let waited = self.changed.wait_timeout(signal, left);
-                    waited.unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
-        }
     }
 }
 
@@ -131,9 +107,10 @@ pub(crate) struct Flusher {
 
 impl Flusher {
     /// Runs until stopped or failed. A fault or a panic becomes the fault of all groups.
+    #[cfg(not(simulation))]
     pub(crate) fn run(mut self) {
         let desk = Arc::clone(&self.desk);
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.serve()));
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.serve()));
         match outcome {
             Ok(Ok(())) => {}
             Ok(Err(fault)) => {
@@ -144,18 +121,24 @@ impl Flusher {
         }
     }
 
+    #[cfg(not(simulation))]
     fn serve(&mut self) -> Result<(), Fault> {
         let mut deadline = None;
         while let Some(cells) = self.desk.next(deadline) {
-            for cell in &cells {
-                self.write_due(cell)?;
-            }
-            if self.sync_is_due(&cells) {
-                self.sync(&cells)?;
-            }
-            deadline = self.deadline(&cells);
+            deadline = self.turn(&cells)?;
         }
         Ok(())
+    }
+
+    /// Writes and syncs what is due; when to look again without being woken.
+    pub(crate) fn turn(&mut self, cells: &[Arc<Cell>]) -> Result<Option<Instant>, Fault> {
+        for cell in cells {
+            self.write_due(cell)?;
+        }
+        if self.sync_is_due(cells) {
+            self.sync(cells)?;
+        }
+        Ok(self.deadline(cells))
     }
 
     /// Writes one overlay at most: a busy group must not keep the others waiting.
@@ -195,8 +178,9 @@ impl Flusher {
 
     fn write(&self, frozen: &Frozen) -> Result<(), Fault> {
         let start = Instant::now();
-        let mut batch = fjall::OwnedWriteBatch::with_capacity(self.db.clone(), frozen.rows.len())
-            .durability(Some(PersistMode::Buffer));
+        let mut batch =
+            crate::kv::OwnedWriteBatch::with_capacity(self.db.clone(), frozen.rows.len())
+                .durability(Some(PersistMode::Buffer));
         for (key, slot) in frozen.rows.iter() {
             key.with_bytes(|key| match slot.value() {
                 Some(value) => batch.insert(&frozen.home.rows, key, value.as_slice()),

@@ -5,9 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::MutexGuard;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
 
-use fjall::Keyspace;
+use crate::clock::Instant;
+use crate::kv::Keyspace;
 use millrace_model::tables::Row;
 use millrace_model::{Fault, GroupId, PayloadRef, Tables};
 

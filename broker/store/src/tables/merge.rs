@@ -36,7 +36,7 @@ pub(crate) fn overlays<'a>(
 /// The first `limit` rows of `above` and `below`; what `above` knows of a row is right.
 pub(crate) fn rows<'a>(
     above: impl Iterator<Item = (&'a Key, &'a Slot)>,
-    below: impl Iterator<Item = fjall::Guard>,
+    below: impl Iterator<Item = crate::kv::Guard>,
     limit: usize,
 ) -> Result<Vec<Row>, Fault> {
     let mut above = above.peekable();

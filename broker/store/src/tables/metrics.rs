@@ -78,6 +78,6 @@ impl TableMetrics {
 }
 
 /// Nanoseconds since `start`.
-pub(crate) fn nanos_since(start: std::time::Instant) -> u64 {
+pub(crate) fn nanos_since(start: crate::clock::Instant) -> u64 {
     u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }

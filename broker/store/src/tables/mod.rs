@@ -46,6 +46,8 @@ pub(crate) mod state;
 pub(crate) mod store;
 #[cfg(test)]
 mod tests;
+#[cfg_attr(simulation, path = "threads_simulated.rs")]
+mod threads;
 
 pub use group::GroupTables;
 pub use handle::{Outside, TableHandle};

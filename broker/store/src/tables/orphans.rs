@@ -1,6 +1,6 @@
 //! What an interrupted move out of the log left behind.
 
-use fjall::{Guard, PersistMode};
+use crate::kv::{Guard, PersistMode};
 use millrace_model::{Fault, GroupId, PayloadRef};
 
 use crate::tables::fjall_fault::fault;

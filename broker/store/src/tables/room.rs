@@ -1,10 +1,11 @@
 //! Room on the disk, kept for the day when it is full.
 
-use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use millrace_model::Fault;
-use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use rustix::fs::FallocateFlags;
+
+use crate::disk::{File, OpenOptions, fallocate, statvfs};
 
 /// What a flush leaves free beyond twice its rows (once in fjall's journal, once in a sorted file): fjall's own threads
 /// rewrite files behind our back, and one failed write of theirs stops the node.

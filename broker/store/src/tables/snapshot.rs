@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::kv::Readable;
 use bytes::Bytes;
-use fjall::Readable;
 use millrace_model::tables::Row;
 use millrace_model::{Fault, GroupId, PayloadRef};
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-use fjall::{Keyspace, PersistMode};
+use crate::kv::{Keyspace, PersistMode};
 use millrace_model::tables::Row;
 use millrace_model::{Fault, GroupId, PayloadRef};
 

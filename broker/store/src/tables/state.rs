@@ -1,9 +1,10 @@
 //! What the owner of a group's tables and the flusher share.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use fjall::{Keyspace, Snapshot};
+use crate::clock::Instant;
+use crate::kv::{Keyspace, Snapshot};
 use millrace_model::Fault;
 
 use crate::log::SegmentId;

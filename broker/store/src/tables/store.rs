@@ -2,18 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::thread::JoinHandle;
-use std::time::Instant;
 
-use fjall::{
+use crate::clock::Instant;
+use crate::kv::{
     CompressionType, Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode,
 };
 use millrace_model::{Fault, GroupId, version};
 
+use crate::disk::{self, File};
 use crate::log::SegmentId;
 use crate::tables::counts::Live;
 use crate::tables::fjall_fault::fault;
@@ -22,6 +21,7 @@ use crate::tables::room::Room;
 use crate::tables::rows::Part;
 use crate::tables::spilled::Spilled;
 use crate::tables::state::Home;
+use crate::tables::threads::FlusherThread;
 use crate::tables::{GroupTables, TableMetrics, TableOptions, journal, rows};
 
 /// The tables of a node: one fjall database and one thread that writes to it. They close when this and the tables of
@@ -38,7 +38,7 @@ pub(crate) struct StoreInner {
     pub(crate) options: TableOptions,
     pub(crate) metrics: Arc<TableMetrics>,
     pub(crate) desk: Arc<Desk>,
-    flusher: Option<JoinHandle<()>>,
+    flusher: Option<FlusherThread>,
 }
 
 /// The least that fjall takes: two journals of the size at which it starts a new one.
@@ -55,7 +55,7 @@ impl TableStore {
     pub fn open(dir: impl AsRef<Path>, options: TableOptions) -> Result<Self, Fault> {
         let dir = dir.as_ref();
         options.check()?;
-        std::fs::create_dir_all(dir).map_err(|error| Fault::new("create tables", error))?;
+        disk::create_dir_all(dir).map_err(|error| Fault::new("create tables", error))?;
         let db = open_database(dir, &options)?;
         sync_parent(dir)?;
         let new = db.keyspace_count() == 0;
@@ -104,7 +104,7 @@ impl fmt::Debug for TableStore {
 /// Opens fjall's database, if need be after a second look at its journal.
 fn open_database(dir: &Path, options: &TableOptions) -> Result<Database, Fault> {
     match try_open(dir, options) {
-        Err(error @ fjall::Error::JournalRecovery(_)) => {
+        Err(error @ crate::kv::Error::JournalRecovery(_)) => {
             let cut = journal::cut_torn_end(dir)?;
             tracing::warn!(%error, cut, "the end of the tables' journal was torn");
             try_open(dir, options)
@@ -114,7 +114,7 @@ fn open_database(dir: &Path, options: &TableOptions) -> Result<Database, Fault> 
     .map_err(fault("open tables"))
 }
 
-fn try_open(dir: &Path, options: &TableOptions) -> fjall::Result<Database> {
+fn try_open(dir: &Path, options: &TableOptions) -> crate::kv::Result<Database> {
     Database::builder(dir)
         .cache_size(options.cache_bytes)
         .max_journaling_size(JOURNALS_BYTES)
@@ -142,10 +142,7 @@ impl StoreInner {
             room,
             synced_at: Instant::now(),
         };
-        let flusher = std::thread::Builder::new()
-            .name("tables".into())
-            .spawn(move || flusher.run())
-            .map_err(|error| Fault::new("start the flusher of tables", error))?;
+        let flusher = FlusherThread::start(flusher)?;
         Ok(Self {
             db,
             dir: dir.to_path_buf(),
@@ -331,7 +328,7 @@ fn read_counts(keyspace: &Keyspace) -> Result<BTreeMap<SegmentId, Live>, Fault> 
 }
 
 /// One row of references to a segment.
-pub(crate) fn read_count(guard: fjall::Guard) -> Result<(SegmentId, Live), Fault> {
+pub(crate) fn read_count(guard: crate::kv::Guard) -> Result<(SegmentId, Live), Fault> {
     let (key, value) = guard.into_inner().map_err(fault("read reference counts"))?;
     let segment = key.get(rows::COUNTS.len()..).and_then(rows::read_number);
     let count = segment.zip(Live::decode(&value));
@@ -352,8 +349,7 @@ impl Drop for StoreInner {
         self.desk.stop();
         // A flusher that hangs in fjall must not keep the process from ending.
         if let (Some(flusher), false) = (self.flusher.take(), self.desk.has_failed()) {
-            // Its panics are caught and told as faults.
-            flusher.join().ok();
+            flusher.join();
         }
     }
 }

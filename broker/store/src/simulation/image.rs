@@ -1,0 +1,156 @@
+//! Names and contents of files: what is synced, and what was changed since.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use super::Loss;
+
+/// What a disk writes as a whole, in bytes.
+const SECTOR_BYTES: usize = 512;
+
+/// A change of names that no sync of the folder has covered.
+enum Renaming {
+    Set(PathBuf, u64),
+    Remove(PathBuf),
+}
+
+/// The files of a disk.
+#[derive(Default)]
+pub(crate) struct Image {
+    pub(crate) names: BTreeMap<PathBuf, u64>,
+    synced_names: BTreeMap<PathBuf, u64>,
+    renamings: Vec<Renaming>,
+    /// Folders count as synced when they are made: nobody relies on an empty one.
+    pub(crate) folders: BTreeSet<PathBuf>,
+    pub(crate) files: BTreeMap<u64, Content>,
+    next_file: u64,
+}
+
+/// The bytes of a file.
+#[derive(Default)]
+pub(crate) struct Content {
+    pub(crate) now: Vec<u8>,
+    synced: Vec<u8>,
+    unsynced: Vec<(usize, Vec<u8>)>,
+    /// The length was set since the last sync.
+    resized: bool,
+}
+
+impl Content {
+    pub(crate) fn write(&mut self, bytes: &[u8], at: usize) {
+        put(&mut self.now, bytes, at);
+        self.unsynced.push((at, bytes.to_vec()));
+    }
+
+    pub(crate) fn resize(&mut self, len: usize) {
+        self.now.resize(len, 0);
+        self.resized = true;
+    }
+
+    pub(crate) fn sync(&mut self) {
+        for (at, bytes) in self.unsynced.drain(..) {
+            put(&mut self.synced, &bytes, at);
+        }
+        self.synced.resize(self.now.len(), 0);
+        self.resized = false;
+    }
+
+    fn crash(&mut self, loss: Loss, random: &mut impl FnMut() -> u64) {
+        match loss {
+            Loss::Nothing => self.sync(),
+            Loss::Everything => self.unsynced.clear(),
+            Loss::Torn => self.tear(random),
+        }
+        self.now.clone_from(&self.synced);
+    }
+
+    fn tear(&mut self, random: &mut impl FnMut() -> u64) {
+        for (at, bytes) in self.unsynced.drain(..) {
+            let mut from = 0;
+            while from < bytes.len() {
+                let to = ((at + from) / SECTOR_BYTES + 1) * SECTOR_BYTES - at;
+                let to = to.min(bytes.len());
+                if random() % 2 == 0 {
+                    put(&mut self.synced, &bytes[from..to], at + from);
+                }
+                from = to;
+            }
+        }
+        if self.resized && random() % 2 == 0 {
+            self.synced.resize(self.now.len(), 0);
+        }
+    }
+}
+
+fn put(content: &mut Vec<u8>, bytes: &[u8], at: usize) {
+    if content.len() < at + bytes.len() {
+        content.resize(at + bytes.len(), 0);
+    }
+    content[at..at + bytes.len()].copy_from_slice(bytes);
+}
+
+impl Image {
+    /// Makes an empty file of this name.
+    pub(crate) fn create(&mut self, path: &Path) -> u64 {
+        self.next_file += 1;
+        self.files.insert(self.next_file, Content::default());
+        self.set(path, self.next_file);
+        self.next_file
+    }
+
+    fn set(&mut self, path: &Path, file: u64) {
+        self.names.insert(path.to_path_buf(), file);
+        let renaming = Renaming::Set(path.to_path_buf(), file);
+        self.renamings.push(renaming);
+    }
+
+    /// Whether there was such a name.
+    pub(crate) fn remove(&mut self, path: &Path) -> Option<u64> {
+        let file = self.names.remove(path)?;
+        self.renamings.push(Renaming::Remove(path.to_path_buf()));
+        Some(file)
+    }
+
+    /// Both names change as one, as they do in the journal of a file system.
+    pub(crate) fn rename(&mut self, from: &Path, to: &Path) -> Option<()> {
+        let file = self.names.remove(from)?;
+        self.set(to, file);
+        // Behind the new name: a crash in between leaves both, never none.
+        self.renamings.push(Renaming::Remove(from.to_path_buf()));
+        Some(())
+    }
+
+    /// Makes the names in `folder` durable. All others too: file systems have one journal.
+    pub(crate) fn sync_names(&mut self) {
+        let all = self.renamings.len();
+        self.keep_names(all);
+    }
+
+    fn keep_names(&mut self, count: usize) {
+        for renaming in self.renamings.drain(..).take(count) {
+            match renaming {
+                Renaming::Set(path, file) => {
+                    self.synced_names.insert(path, file);
+                }
+                Renaming::Remove(path) => {
+                    self.synced_names.remove(&path);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn crash(&mut self, loss: Loss, random: &mut impl FnMut() -> u64) {
+        let changes = self.renamings.len();
+        self.keep_names(match loss {
+            Loss::Nothing => changes,
+            Loss::Everything => 0,
+            Loss::Torn => usize::try_from(random() % (changes as u64 + 1)).expect("a count"),
+        });
+        self.names.clone_from(&self.synced_names);
+        let named: BTreeSet<_> = self.names.values().copied().collect();
+        self.files.retain(|file, _| named.contains(file));
+        for file in self.files.values_mut() {
+            file.crash(loss, random);
+        }
+    }
+}

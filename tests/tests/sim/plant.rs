@@ -1,0 +1,51 @@
+//! Broken promises on demand: a checker that finds nothing proves nothing.
+
+use crate::scene::{Phase, Scene};
+
+/// What is done once, some time after the load has begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Plant {
+    /// An acknowledged event is gone, and nobody has got it.
+    Lost,
+    /// An acked entry stays in its queue.
+    Back,
+    /// Something comes that nobody has published.
+    Ghost,
+    /// A byte is another one.
+    Byte,
+    /// A batch takes effect twice.
+    Batch,
+    /// A plugin ran twice: the plan has all its deliveries twice.
+    Plan,
+}
+
+impl Plant {
+    /// By the name that is given on the command line.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        let all = [
+            Self::Lost,
+            Self::Back,
+            Self::Ghost,
+            Self::Byte,
+            Self::Batch,
+            Self::Plan,
+        ];
+        all.into_iter()
+            .find(|plant| format!("{plant:?}").to_lowercase() == name)
+    }
+}
+
+impl Scene {
+    /// Whether `plant` is to be done now: true once at most.
+    pub(crate) fn is_planted(&self, plant: Plant) -> bool {
+        /// Something is there by then.
+        const FROM_MS: u64 = 5_000;
+        let now = self.phase.get() == Phase::Load && self.now_ms.get() >= FROM_MS;
+        let done = now && self.plant.get() == Some(plant);
+        if done {
+            self.plant.set(None);
+            self.tell(format!("planted: {plant:?}"));
+        }
+        done
+    }
+}
