@@ -24,7 +24,7 @@ use crate::options::ClusterOptions;
 use crate::peer::door;
 use crate::peer::peers::Peers;
 use crate::peer::standing::Standing;
-use crate::{catalog, formation, leadership, metrics, purge, spill, ticker};
+use crate::{balance, carrier, catalog, formation, leadership, metrics, purge, spill, ticker};
 
 /// How long a leader that stops takes to hand over each group.
 const HAND_OVER_MAX: Duration = Duration::from_secs(2);
@@ -46,11 +46,11 @@ impl Cluster {
     /// # Errors
     /// A [`Fault`] that says what is damaged, lost, in use, or of another node. Nothing is repaired by forgetting.
     pub async fn start(options: ClusterOptions) -> Result<Self, Fault> {
-        let mut identity = IdentityFile::open(&options.dir, options.node)?;
+        let mut identity = IdentityFile::open(&options.dir, options.node, options.data_groups)?;
         let (log, tables) = node::open(&options)?;
         identity.opened(log.is_new())?;
         let list = options.members.clone();
-        let standing = Arc::new(Standing::new(identity, list, options.data_groups));
+        let standing = Arc::new(Standing::new(identity, list));
         let peers = Arc::new(Peers::new(Arc::clone(&standing)));
         let node = Arc::new(Node::start(options, log, tables, peers).await?);
         let mut cluster = Self {
@@ -113,6 +113,13 @@ impl Cluster {
         for data in &node.data {
             tasks.spawn(catalog::follow(Arc::clone(&node.meta), Arc::clone(data)));
         }
+        for home in &node.data {
+            for to in node.data.iter().filter(|to| to.id != home.id) {
+                let (home, to) = (Arc::clone(home), Arc::clone(to));
+                tasks.spawn(carrier::run(Arc::clone(node), home, to));
+            }
+        }
+        tasks.spawn(balance::run(Arc::clone(node)));
         tasks.spawn(catalog::forget(Arc::clone(&node.meta), node.data.clone()));
     }
 

@@ -13,8 +13,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::types::{ClusterId, Incarnation, Member};
 
-/// The form of the file. A broker refuses one that is newer than its own.
-const FORMAT: u32 = 1;
+/// The form of the file. A broker refuses one that is newer than its own: form 1 says nothing of data groups, of which
+/// there was one.
+const FORMAT: u32 = 2;
+
+/// The form that brokers with one data group can read.
+const FORMAT_OF_ONE_GROUP: u32 = 1;
 
 /// Name of the file in the data directory.
 const FILE: &str = "identity";
@@ -36,6 +40,21 @@ pub(crate) struct Identity {
     pub(crate) cluster: Option<ClusterId>,
     /// The first members, if this node is one of them.
     pub(crate) founders: BTreeMap<u64, Member>,
+    /// How many data groups the cluster was created with.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub(crate) data_groups: u32,
+}
+
+fn one() -> u32 {
+    1
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde wants"
+)]
+fn is_one(groups: &u32) -> bool {
+    *groups == 1
 }
 
 /// The identity with the place where it is kept.
@@ -46,32 +65,57 @@ pub(crate) struct IdentityFile {
 }
 
 impl IdentityFile {
-    /// Reads the identity in `dir`, or makes one for `node` where there is none.
+    /// Reads the identity in `dir`, or makes one for `node` where there is none. `groups` is how many data groups are
+    /// asked for: it counts until the node is in a cluster.
     ///
     /// # Errors
     /// A [`Fault`] that says what to do: the data is of another node, of a newer or older broker, or damaged.
-    pub(crate) fn open(dir: &Path, node: u64) -> Result<Self, Fault> {
+    pub(crate) fn open(dir: &Path, node: u64, groups: Option<u32>) -> Result<Self, Fault> {
         fs::create_dir_all(dir).map_err(|error| fault(dir, error))?;
         let path = dir.join(FILE);
         if let Some(identity) = read(&path)? {
             check(&path, &identity, node)?;
-            return Ok(Self { path, identity });
+            let mut file = Self { path, identity };
+            file.ask_groups(groups)?;
+            return Ok(file);
         }
         if dir.join("log").exists() || dir.join("tables").exists() {
             let reason = "there is a log but no identity: the file was removed, or an older broker wrote the data; put the file back, or start with an empty directory";
             return Err(fault(&path, reason));
         }
         let identity = Identity {
-            format: FORMAT,
+            format: FORMAT_OF_ONE_GROUP,
             node,
             incarnation: Incarnation::new(),
             opened: false,
             cluster: None,
             founders: BTreeMap::new(),
+            data_groups: groups.unwrap_or(1),
         };
         let mut file = Self { path, identity };
         file.write(file.identity.clone())?;
         Ok(file)
+    }
+
+    /// Takes over another number of data groups while that is still open.
+    fn ask_groups(&mut self, groups: Option<u32>) -> Result<(), Fault> {
+        let present = self.identity.data_groups;
+        match groups {
+            Some(asked) if asked == present => Ok(()),
+            None => Ok(()),
+            Some(data_groups) if self.identity.cluster.is_none() => self.write(Identity {
+                data_groups,
+                ..self.identity.clone()
+            }),
+            Some(asked) => {
+                tracing::warn!(
+                    asked,
+                    present,
+                    "the cluster was created with another number of data groups than --groups names; its own counts"
+                );
+                Ok(())
+            }
+        }
     }
 
     /// Who the node is.
@@ -122,7 +166,12 @@ impl IdentityFile {
     }
 
     /// Writes beside, syncs, renames, syncs the directory: a crash leaves the old or the new file.
-    fn write(&mut self, identity: Identity) -> Result<(), Fault> {
+    fn write(&mut self, mut identity: Identity) -> Result<(), Fault> {
+        if identity.data_groups > 1 {
+            identity.format = FORMAT;
+        } else {
+            identity.format = FORMAT_OF_ONE_GROUP;
+        }
         let json = serde_json::to_string(&identity).map_err(|error| fault(&self.path, error))?;
         let text = format!("{json}\n{:08x}\n", crc32c::crc32c(json.as_bytes()));
         replace(&self.path, text.as_bytes()).map_err(|error| fault(&self.path, error))?;
@@ -201,7 +250,7 @@ mod tests {
     #[test]
     fn an_identity_is_made_once_and_is_of_one_node_and_one_cluster() {
         let dir = tempfile::tempdir().expect("a directory");
-        let mut file = IdentityFile::open(dir.path(), 2).expect("new");
+        let mut file = IdentityFile::open(dir.path(), 2, None).expect("new");
         let incarnation = file.get().incarnation;
         file.opened(true).expect("first start");
         let member = Member {
@@ -211,33 +260,33 @@ mod tests {
         let founders = BTreeMap::from([(2, member)]);
         let cluster = ClusterId::of(&founders);
         file.join(cluster, founders).expect("joined");
-        let mut again = IdentityFile::open(dir.path(), 2).expect("there");
+        let mut again = IdentityFile::open(dir.path(), 2, None).expect("there");
         assert_eq!(again.get(), file.get());
         let lost = again.opened(true).expect_err("the log is gone");
         assert!(lost.to_string().contains("gone"), "{lost}");
         let other = ClusterId::of(&BTreeMap::new());
         assert!(again.join(other, BTreeMap::new()).is_err());
-        let wrong = message(IdentityFile::open(dir.path(), 3));
+        let wrong = message(IdentityFile::open(dir.path(), 3, None));
         assert!(wrong.contains("data of node 2"), "{wrong}");
     }
 
     #[test]
     fn damage_a_newer_form_and_data_without_an_identity_are_refused() {
         let dir = tempfile::tempdir().expect("a directory");
-        IdentityFile::open(dir.path(), 1).expect("new");
+        IdentityFile::open(dir.path(), 1, None).expect("new");
         let path = dir.path().join(FILE);
         let text = fs::read_to_string(&path).expect("there");
         fs::write(&path, text.replacen("\"node\":1", "\"node\":7", 1)).expect("written");
-        let damaged = message(IdentityFile::open(dir.path(), 1));
+        let damaged = message(IdentityFile::open(dir.path(), 1, None));
         assert!(damaged.contains("damaged"), "{damaged}");
         let json = "{\"format\":99}";
         let newer = format!("{json}\n{:08x}\n", crc32c::crc32c(json.as_bytes()));
         fs::write(&path, newer).expect("written");
-        let newer = message(IdentityFile::open(dir.path(), 1));
+        let newer = message(IdentityFile::open(dir.path(), 1, None));
         assert!(newer.contains("format 99"), "{newer}");
         fs::remove_file(&path).expect("removed");
         fs::create_dir(dir.path().join("log")).expect("made");
-        let missing = message(IdentityFile::open(dir.path(), 1));
+        let missing = message(IdentityFile::open(dir.path(), 1, None));
         assert!(missing.contains("no identity"), "{missing}");
     }
 }

@@ -239,6 +239,12 @@ impl Cargo {
 }
 
 impl<T: Tables> Machine<T> {
+    /// How much waits for group `to`.
+    #[must_use]
+    pub fn outbox(&self, to: GroupId) -> Outbox {
+        self.outboxes.get(to)
+    }
+
     /// How much waits for each other group.
     pub fn outboxes(&self) -> impl Iterator<Item = (GroupId, Outbox)> {
         self.outboxes.iter()

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use figment::Figment;
 use figment::providers::{Format, Serialized, Toml};
+use millrace_model::limit;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use members::{Members, member};
@@ -29,6 +30,8 @@ pub(crate) struct Config {
     pub(crate) peer_listen: SocketAddr,
     /// The first members of the cluster; empty for a node alone. It counts at the first start.
     pub(crate) cluster: Members,
+    /// How many data groups the cluster is created with; 1 when none is given. It counts at the first start.
+    pub(crate) groups: Option<u32>,
     /// Form of the log on standard error.
     pub(crate) log_format: LogFormat,
 }
@@ -51,6 +54,7 @@ impl Default for Config {
             node: 1,
             peer_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7441)),
             cluster: Members::default(),
+            groups: None,
             log_format: LogFormat::Text,
         }
     }
@@ -83,6 +87,13 @@ impl Config {
                 "cluster: node {} is not among its members",
                 self.node
             )));
+        }
+        let most = limit::DATA_GROUPS_MAX;
+        if self
+            .groups
+            .is_some_and(|groups| !(1..=most).contains(&groups))
+        {
+            return Err(Usage::new(format!("groups: must be 1 to {most}")));
         }
         if self.data.as_os_str().is_empty() {
             return Err(Usage::new("data: a directory must be named"));
@@ -158,6 +169,20 @@ mod tests {
         let file = file("listen = \"nowhere\"\n");
         let error = Config::load(&args(&file)).expect_err("not an address");
         assert!(error.to_string().contains("listen"), "{error}");
+    }
+
+    #[test]
+    fn data_groups_are_bounded() {
+        assert_eq!(
+            Config::load(&args(&file("groups = 16\n")))
+                .map(|it| it.groups)
+                .ok(),
+            Some(Some(16))
+        );
+        for wrong in ["groups = 0\n", "groups = 17\n"] {
+            let error = Config::load(&args(&file(wrong))).expect_err("out of range");
+            assert!(error.to_string().contains("1 to 16"), "{error}");
+        }
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub(crate) struct Standing {
     pub(crate) incarnation: Incarnation,
     /// The first members, as this node was told; empty for a node alone.
     pub(crate) list: BTreeMap<u64, String>,
+    /// How many data groups the cluster has, or is to have.
     pub(crate) data_groups: u32,
     identity: Mutex<IdentityFile>,
     cluster: watch::Sender<Option<ClusterId>>,
@@ -46,17 +47,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Standing {
-    pub(crate) fn new(
-        identity: IdentityFile,
-        list: BTreeMap<u64, String>,
-        data_groups: u32,
-    ) -> Self {
+    pub(crate) fn new(identity: IdentityFile, list: BTreeMap<u64, String>) -> Self {
         let who = identity.get().clone();
         Self {
             node: who.node,
             incarnation: who.incarnation,
             list,
-            data_groups,
+            data_groups: who.data_groups,
             identity: Mutex::new(identity),
             cluster: watch::Sender::new(who.cluster),
             members: ArcSwap::default(),
@@ -170,6 +167,14 @@ impl Standing {
 
     /// A cluster greets this node, which is in none: it takes it in, if it knows it by its data.
     fn admit_cluster(&self, hello: &Hello, theirs: ClusterId) -> Result<(), Refused> {
+        if hello.data_groups != self.data_groups {
+            let reason = format!(
+                "the cluster has {0} data groups, node {1} was started with {2}: empty its directory and start it with --groups {0}",
+                hello.data_groups, self.node, self.data_groups
+            );
+            self.object(hello.from, &reason);
+            return Err(Refused::new(reason));
+        }
         if hello.purpose == Purpose::Greeting {
             return Ok(());
         }
@@ -195,7 +200,7 @@ impl Standing {
     fn difference(&self, hello: &Hello) -> Option<String> {
         if hello.data_groups != self.data_groups {
             return Some(format!(
-                "node {} has {} data groups, node {} has {}",
+                "node {} has {} data groups, node {} has {}: start all with the same --groups",
                 self.node, self.data_groups, hello.from, hello.data_groups
             ));
         }
@@ -317,9 +322,9 @@ mod tests {
 
     fn standing(node: u64, list: &[(u64, &str)]) -> (tempfile::TempDir, Standing) {
         let dir = tempfile::tempdir().expect("a directory");
-        let identity = IdentityFile::open(dir.path(), node).expect("new");
+        let identity = IdentityFile::open(dir.path(), node, None).expect("new");
         let list = list.iter().map(|(node, at)| (*node, (*at).to_owned()));
-        (dir, Standing::new(identity, list.collect(), 1))
+        (dir, Standing::new(identity, list.collect()))
     }
 
     fn reason(result: Result<Welcome, Refused>) -> String {
