@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod gate;
+mod groups;
 mod life;
 mod load;
 mod nodes;

@@ -22,6 +22,8 @@ pub(super) struct Rig {
     behind: BTreeMap<u64, String>,
     pub(super) members: BTreeMap<u64, String>,
     pub(super) running: BTreeMap<u64, Arc<Cluster>>,
+    /// What nodes are told of data groups when they start.
+    pub(super) data_groups: Option<u32>,
 }
 
 /// An address that nobody listens on, and that nobody is given again soon.
@@ -37,6 +39,7 @@ impl Rig {
             behind: BTreeMap::new(),
             members: BTreeMap::new(),
             running: BTreeMap::new(),
+            data_groups: None,
         };
         for node in 1..=nodes {
             rig.dirs.insert(node, TempDir::new().unwrap());
@@ -49,6 +52,7 @@ impl Rig {
         let mut options = ClusterOptions::new(self.dirs[&node].path(), node);
         options.log.segment_bytes = 1 << 20;
         options.snapshot_bytes = 16 << 20;
+        options.data_groups = self.data_groups;
         options.members = self.members.clone();
         let listen = self.behind.get(&node).unwrap_or(&self.members[&node]);
         options.peer_listen = listen.parse().unwrap();
@@ -63,6 +67,17 @@ impl Rig {
 
     pub(super) async fn formed(nodes: u64) -> Self {
         let mut rig = Self::new(nodes);
+        for node in 1..=nodes {
+            rig.start(node).await;
+        }
+        rig.settle().await;
+        rig
+    }
+
+    /// The same, with several data groups.
+    pub(super) async fn with_groups(nodes: u64, groups: u32) -> Self {
+        let mut rig = Self::new(nodes);
+        rig.data_groups = Some(groups);
         for node in 1..=nodes {
             rig.start(node).await;
         }
