@@ -6,6 +6,7 @@ mod backlog;
 mod catalog;
 mod damage;
 mod naive;
+mod outbox;
 mod properties;
 mod script;
 mod scripts;
