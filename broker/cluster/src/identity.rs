@@ -271,6 +271,31 @@ mod tests {
     }
 
     #[test]
+    fn the_number_of_data_groups_is_open_until_there_is_a_cluster() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let text = || fs::read_to_string(dir.path().join(FILE)).expect("there");
+        let groups = |asked| {
+            let file = IdentityFile::open(dir.path(), 1, asked).expect("opened");
+            file.get().data_groups
+        };
+        assert_eq!(groups(None), 1);
+        let older = text();
+        assert!(
+            older.contains("\"format\":1") && !older.contains("data_groups"),
+            "{older}"
+        );
+        assert_eq!((groups(Some(3)), groups(None), groups(Some(2))), (3, 3, 2));
+        assert!(
+            text().contains("\"format\":2"),
+            "an older broker must not open it"
+        );
+        let mut file = IdentityFile::open(dir.path(), 1, None).expect("opened");
+        let cluster = ClusterId::of(&BTreeMap::new());
+        file.join(cluster, BTreeMap::new()).expect("joined");
+        assert_eq!((groups(Some(4)), groups(None)), (2, 2));
+    }
+
+    #[test]
     fn damage_a_newer_form_and_data_without_an_identity_are_refused() {
         let dir = tempfile::tempdir().expect("a directory");
         IdentityFile::open(dir.path(), 1, None).expect("new");

@@ -276,10 +276,13 @@ impl<T: Tables> Machine<T> {
         let mut bytes = 0;
         for (_, value) in &rows {
             let outgoing = Outgoing::decode(value)?;
-            if cargo.places.last() != Some(&outgoing.payload) {
-                bytes += outgoing.payload.len as usize;
-            }
-            if bytes > limit::CARRY_BYTES_MAX && !cargo.places.is_empty() {
+            let is_new = cargo.places.last() != Some(&outgoing.payload);
+            bytes += if is_new {
+                outgoing.payload.len as usize
+            } else {
+                0
+            };
+            if is_new && bytes > limit::CARRY_BYTES_MAX && !cargo.places.is_empty() {
                 break;
             }
             cargo.add(outgoing);

@@ -169,7 +169,7 @@ impl Standing {
     fn admit_cluster(&self, hello: &Hello, theirs: ClusterId) -> Result<(), Refused> {
         if hello.data_groups != self.data_groups {
             let reason = format!(
-                "the cluster has {0} data groups, node {1} was started with {2}: empty its directory and start it with --groups {0}",
+                "the cluster has {0} data groups, node {1} was started with {2}: start it with --groups {0}",
                 hello.data_groups, self.node, self.data_groups
             );
             self.object(hello.from, &reason);

@@ -8,13 +8,16 @@ use bytes::Bytes;
 use millrace_model::command::{
     CatalogCommand, Delivery, Elsewhere, Expect, Publish, PublishAcross, Receive, Routed,
 };
+use millrace_model::ledger::{ChangeError, MemberChange};
 use millrace_model::{
     Answer, Command, GroupId, Ledger as _, Name, Outcome, Proposal, Query, QueueConfig, QueueId,
     TopicConfig, TopicId, Unavailable,
 };
 
+use tempfile::TempDir;
+
 use super::life::configure;
-use super::rig::{PATIENCE, Rig};
+use super::rig::{PATIENCE, Rig, free_address};
 use crate::Cluster;
 
 /// The group of a topic, and a queue in each of two groups.
@@ -247,6 +250,38 @@ async fn the_number_of_data_groups_is_fixed_when_the_cluster_is_created() {
     let node = rig.start(1).await;
     assert_eq!(node.data_groups().len(), 3);
     drop(node);
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_of_another_number_of_groups_is_not_taken_in() {
+    let mut rig = Rig::with_groups(1, 2).await;
+    let first = rig.running[&1].clone();
+    let address = free_address();
+    rig.dirs.insert(2, TempDir::new().unwrap());
+    rig.members.insert(2, address.clone());
+    rig.data_groups = None;
+    rig.start(2).await;
+    let add = MemberChange::Add { node: 2, address };
+    match first.change_members(add.clone()).await {
+        Err(ChangeError::Unreachable(reason)) => {
+            assert!(reason.contains("start it with --groups 2"), "{reason}");
+        }
+        other => panic!("{other:?}"),
+    }
+    rig.kill(2).await;
+    rig.data_groups = Some(2);
+    rig.start(2).await;
+    first.change_members(add).await.unwrap();
+    rig.wait("votes for the second", || {
+        let groups = first.status().groups.into_iter();
+        let mut members = groups.map(|group| group.members);
+        members.all(|members| {
+            members.len() == 2 && members.iter().all(|member| member.state != "learner")
+        })
+    })
+    .await;
+    drop(first);
     rig.stop().await;
 }
 

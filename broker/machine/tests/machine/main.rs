@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
 
 mod backlog;
+mod carriers;
 mod catalog;
 mod damage;
 mod naive;
