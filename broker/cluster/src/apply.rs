@@ -3,11 +3,12 @@
 //! **Invariants**: no entry is applied that is not durable here; an outcome is sent only when its batch is committed
 //! to the tables as one unit with its position; receivers are woken and the catalog is published before that.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use arc_swap::ArcSwap;
-use millrace_machine::Machine;
+use millrace_machine::{Machine, Outbox};
 use millrace_model::{Fault, GroupId, Outcome, Revision, Timestamp, Topology};
 use millrace_store::log::GroupLog;
 use millrace_store::spill::Payloads;
@@ -44,6 +45,12 @@ pub(crate) struct View {
     pub(crate) applied: AtomicU64,
     /// Bytes of bodies applied since the start.
     pub(crate) applied_bytes: watch::Sender<u64>,
+    /// What waits for each other data group. Fixed: nothing is kept of other groups.
+    pub(crate) outboxes: BTreeMap<GroupId, watch::Sender<Outbox>>,
+    /// Deliveries that this node carried to other groups, those of every attempt.
+    pub(crate) carried: AtomicU64,
+    /// How much was carried here from other groups and found no place any more.
+    pub(crate) dropped: AtomicU64,
     /// Snapshots built here.
     pub(crate) built: Timed,
     /// Snapshots of other nodes installed here.
@@ -66,7 +73,12 @@ impl Timed {
 }
 
 impl View {
-    pub(crate) fn new(waiters: Arc<WaitersByQueue>, topology: Arc<ArcSwap<Topology>>) -> Self {
+    /// Nothing is applied yet; `others` are the groups that something may have to be carried to.
+    pub(crate) fn new(
+        waiters: Arc<WaitersByQueue>,
+        topology: Arc<ArcSwap<Topology>>,
+        others: impl Iterator<Item = GroupId>,
+    ) -> Self {
         Self {
             waiters,
             topology,
@@ -75,6 +87,9 @@ impl View {
             due: watch::Sender::new(Timestamp::MAX),
             applied: AtomicU64::new(0),
             applied_bytes: watch::Sender::new(0),
+            outboxes: others.map(|to| (to, watch::Sender::default())).collect(),
+            carried: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
             built: Timed::default(),
             installed: Timed::default(),
         }
@@ -365,6 +380,17 @@ impl Applier {
         set(&self.view.revision, self.machine.revision());
         let due = self.machine.next_due().unwrap_or(Timestamp::MAX);
         set(&self.view.due, due);
+        if !self.view.outboxes.is_empty() {
+            self.publish_outboxes();
+        }
+    }
+
+    fn publish_outboxes(&self) {
+        for (to, outbox) in &self.view.outboxes {
+            set(outbox, self.machine.outbox(*to));
+        }
+        let dropped = self.machine.dropped().map(|(_, count)| count).sum();
+        self.view.dropped.store(dropped, Ordering::Relaxed);
     }
 }
 

@@ -24,7 +24,10 @@ use crate::peer::door;
 use crate::peer::peers::Peers;
 use crate::peer::standing::Standing;
 use crate::simulated::net::TcpListener;
-use crate::{catalog, formation, leadership, metrics, purge, removed, spill, ticker, version};
+use crate::{
+    balance, carrier, catalog, formation, leadership, metrics, purge, removed, spill, ticker,
+    version,
+};
 
 /// How long a leader that stops takes to hand over each group.
 const HAND_OVER_MAX: Duration = Duration::from_secs(2);
@@ -46,8 +49,8 @@ impl Cluster {
     /// # Errors
     /// A [`Fault`] that says what is damaged, lost, in use, or of another node. Nothing is repaired by forgetting.
     pub async fn start(options: ClusterOptions) -> Result<Self, Fault> {
-        let mut identity =
-            IdentityFile::open(&options.dir, options.node, options.format_version_max)?;
+        let (max, groups) = (options.format_version_max, options.data_groups);
+        let mut identity = IdentityFile::open(&options.dir, options.node, max, groups)?;
         let (log, tables) = node::open(&options)?;
         identity.opened(log.is_new())?;
         let standing = Arc::new(Standing::new(identity, &options));
@@ -114,6 +117,13 @@ impl Cluster {
         for data in &node.data {
             tasks.spawn(catalog::follow(Arc::clone(&node.meta), Arc::clone(data)));
         }
+        for home in &node.data {
+            for to in node.data.iter().filter(|to| to.id != home.id) {
+                let (home, to) = (Arc::clone(home), Arc::clone(to));
+                tasks.spawn(carrier::run(Arc::clone(node), home, to));
+            }
+        }
+        tasks.spawn(balance::run(Arc::clone(node)));
         tasks.spawn(catalog::forget(Arc::clone(&node.meta), node.data.clone()));
         tasks.spawn(version::run(Arc::clone(node)));
         tasks.spawn(removed::run(Arc::clone(node)));

@@ -8,11 +8,14 @@ use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use millrace_model::{Fault, FormatVersion, version};
+use millrace_model::{Fault, Feature, FormatVersion, version};
 use millrace_store::disk::{self as fs, File};
 use serde::{Deserialize, Serialize};
 
 use crate::types::{ClusterId, Incarnation, Member};
+
+/// The oldest format that several data groups can have: older brokers know of one.
+const SEVERAL_GROUPS: FormatVersion = Feature::CrossGroupDelivery.since();
 
 /// Name of the file in the data directory.
 const FILE: &str = "identity";
@@ -34,6 +37,21 @@ pub(crate) struct Identity {
     pub(crate) cluster: Option<ClusterId>,
     /// The first members, if this node is one of them.
     pub(crate) founders: BTreeMap<u64, Member>,
+    /// How many data groups the cluster was created with.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub(crate) data_groups: u32,
+}
+
+fn one() -> u32 {
+    1
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde wants"
+)]
+fn is_one(groups: &u32) -> bool {
+    *groups == 1
 }
 
 /// The identity with the place where it is kept.
@@ -45,16 +63,30 @@ pub(crate) struct IdentityFile {
 
 impl IdentityFile {
     /// Reads the identity in `dir`, or makes one for `node` where there is none. `max` is the newest format that this
-    /// broker reads.
+    /// broker reads, `groups` how many data groups are asked for: it counts until the node is in a cluster.
     ///
     /// # Errors
-    /// A [`Fault`] that says what to do: the data is of another node, of a newer or older broker, or damaged.
-    pub(crate) fn open(dir: &Path, node: u64, max: FormatVersion) -> Result<Self, Fault> {
+    /// A [`Fault`] that says what to do: the data is of another node, of a newer or older broker, or damaged; or several
+    /// groups are asked for in a format that knows of one.
+    pub(crate) fn open(
+        dir: &Path,
+        node: u64,
+        max: FormatVersion,
+        groups: Option<u32>,
+    ) -> Result<Self, Fault> {
         fs::create_dir_all(dir).map_err(|error| fault(dir, error))?;
         let path = dir.join(FILE);
+        if groups.is_some_and(|groups| groups > 1) && max < SEVERAL_GROUPS {
+            let reason = format!(
+                "several data groups need format {SEVERAL_GROUPS}: start it without --format-version-max, or without --groups"
+            );
+            return Err(fault(&path, reason));
+        }
         if let Some(identity) = read(&path, max)? {
             check(&path, &identity, node)?;
-            return Ok(Self { path, identity });
+            let mut file = Self { path, identity };
+            file.ask_groups(groups)?;
+            return Ok(file);
         }
         if fs::exists(&dir.join("log")) || fs::exists(&dir.join("tables")) {
             let reason = "there is a log but no identity: the file was removed, or an older broker wrote the data; put the file back, or start with an empty directory";
@@ -67,10 +99,32 @@ impl IdentityFile {
             opened: false,
             cluster: None,
             founders: BTreeMap::new(),
+            data_groups: groups.unwrap_or(1),
         };
         let mut file = Self { path, identity };
         file.write(file.identity.clone())?;
         Ok(file)
+    }
+
+    /// Takes over another number of data groups while that is still open.
+    fn ask_groups(&mut self, groups: Option<u32>) -> Result<(), Fault> {
+        let present = self.identity.data_groups;
+        match groups {
+            Some(asked) if asked == present => Ok(()),
+            None => Ok(()),
+            Some(data_groups) if self.identity.cluster.is_none() => self.write(Identity {
+                data_groups,
+                ..self.identity.clone()
+            }),
+            Some(asked) => {
+                tracing::warn!(
+                    asked,
+                    present,
+                    "the cluster was created with another number of data groups than --groups names; its own counts"
+                );
+                Ok(())
+            }
+        }
     }
 
     /// Who the node is.
@@ -140,7 +194,10 @@ impl IdentityFile {
     }
 
     /// Writes beside, syncs, renames, syncs the directory: a crash leaves the old or the new file.
-    fn write(&mut self, identity: Identity) -> Result<(), Fault> {
+    fn write(&mut self, mut identity: Identity) -> Result<(), Fault> {
+        if identity.data_groups > 1 {
+            identity.format = identity.format.max(SEVERAL_GROUPS);
+        }
         let json = serde_json::to_string(&identity).map_err(|error| fault(&self.path, error))?;
         let text = format!("{json}\n{:08x}\n", crc32c::crc32c(json.as_bytes()));
         replace(&self.path, text.as_bytes()).map_err(|error| fault(&self.path, error))?;
@@ -220,7 +277,7 @@ mod tests {
     use super::*;
 
     fn open(dir: &tempfile::TempDir, node: u64) -> Result<IdentityFile, Fault> {
-        IdentityFile::open(dir.path(), node, FormatVersion::MAX)
+        IdentityFile::open(dir.path(), node, FormatVersion::MAX, None)
     }
 
     fn message(result: Result<IdentityFile, Fault>) -> String {
@@ -248,6 +305,31 @@ mod tests {
         assert!(again.join(other, BTreeMap::new()).is_err());
         let wrong = message(open(&dir, 3));
         assert!(wrong.contains("data of node 2"), "{wrong}");
+    }
+
+    #[test]
+    fn the_number_of_data_groups_is_open_until_there_is_a_cluster() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let text = || fs::read_to_string(dir.path().join(FILE)).expect("there");
+        let groups = |asked| {
+            let file = IdentityFile::open(dir.path(), 1, asked).expect("opened");
+            file.get().data_groups
+        };
+        assert_eq!(groups(None), 1);
+        let older = text();
+        assert!(
+            older.contains("\"format\":1") && !older.contains("data_groups"),
+            "{older}"
+        );
+        assert_eq!((groups(Some(3)), groups(None), groups(Some(2))), (3, 3, 2));
+        assert!(
+            text().contains("\"format\":2"),
+            "an older broker must not open it"
+        );
+        let mut file = IdentityFile::open(dir.path(), 1, None).expect("opened");
+        let cluster = ClusterId::of(&BTreeMap::new());
+        file.join(cluster, BTreeMap::new()).expect("joined");
+        assert_eq!((groups(Some(4)), groups(None)), (2, 2));
     }
 
     #[test]
@@ -279,7 +361,7 @@ mod tests {
         file.record(FormatVersion(1)).expect("nothing to do");
         file.opened(true).expect("first start");
         let text = fs::read_to_string(dir.path().join(FILE)).expect("there");
-        let older = message(IdentityFile::open(dir.path(), 1, FormatVersion(1)));
+        let older = message(IdentityFile::open(dir.path(), 1, FormatVersion(1), None));
         let says = "written by a newer broker (format 2); this one reads up to 1: start the newer broker, or restore a backup";
         assert!(older.contains(says), "{older}");
         assert_eq!(

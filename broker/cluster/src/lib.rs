@@ -8,7 +8,9 @@
 //! `store`). No type of openraft leaves this crate.
 
 mod apply;
+mod balance;
 mod batcher;
+mod carrier;
 mod catalog;
 mod change;
 mod clock;

@@ -259,6 +259,19 @@ pub(crate) fn successor(group: &Group) -> Option<u64> {
     Some(best.node)
 }
 
+/// The other voters that answer and lack next to nothing: any of them can lead at once.
+pub(crate) fn up_to_date(group: &Group) -> Vec<u64> {
+    let Ok((_, voters)) = settled(group) else {
+        return Vec::new();
+    };
+    let own = group_node(group);
+    let others = voters.into_iter().filter(|voter| *voter != own);
+    let ready = others.filter(|voter| is_alive(group, *voter));
+    ready
+        .filter(|voter| lag(group, *voter).is_some_and(|lag| lag <= LAG_MAX))
+        .collect()
+}
+
 /// Hands the leadership to `to`.
 ///
 /// # Errors

@@ -3,6 +3,8 @@
 use std::fmt::{Display, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use millrace_machine::Outbox;
+
 use crate::cluster::Cluster;
 use crate::group::Group;
 
@@ -16,6 +18,7 @@ pub(crate) fn text(cluster: &Cluster) -> String {
     tables(&mut text, cluster);
     payloads(&mut text, cluster);
     groups(&mut text, cluster);
+    outboxes(&mut text, cluster);
     peers(&mut text, cluster);
     text
 }
@@ -90,7 +93,11 @@ fn payloads(text: &mut String, cluster: &Cluster) {
 type GroupFamily = (Family, fn(&Group) -> u64);
 
 #[rustfmt::skip]
-const GROUP_FAMILIES: [GroupFamily; 9] = [
+const GROUP_FAMILIES: [GroupFamily; 11] = [
+    (("counter", "millrace_group_carried_deliveries", "Deliveries that this node carried to other groups."),
+     |group| group.view.carried.load(Ordering::Relaxed)),
+    (("gauge", "millrace_group_dropped_deliveries", "Deliveries of other groups whose queue or subscription was gone."),
+     |group| group.view.dropped.load(Ordering::Relaxed)),
     (("gauge", "millrace_group_applied_index", "Index of the last applied entry."),
      |group| group.view.applied.load(Ordering::Acquire)),
     (("gauge", "millrace_group_is_leader", "1 on the node that leads the group."),
@@ -122,6 +129,38 @@ fn groups(text: &mut String, cluster: &Cluster) {
         let name = head(text, family);
         for group in cluster.node.groups() {
             let _ = writeln!(text, "{name}{{group=\"{}\"}} {}", group.id, value(group));
+        }
+    }
+}
+
+/// What waits for other groups, was carried there, and found no place there.
+fn outboxes(text: &mut String, cluster: &Cluster) {
+    type Waits = (Family, fn(&Outbox) -> u64);
+    let waits: [Waits; 2] = [
+        (
+            (
+                "gauge",
+                "millrace_outbox_deliveries",
+                "Deliveries that wait to be carried to another group.",
+            ),
+            Outbox::rows,
+        ),
+        (
+            (
+                "gauge",
+                "millrace_outbox_bytes",
+                "Sizes of their events, once a delivery.",
+            ),
+            |outbox| outbox.bytes,
+        ),
+    ];
+    for (family, value) in waits {
+        let name = head(text, family);
+        for group in &cluster.node.data {
+            for (to, outbox) in &group.view.outboxes {
+                let (from, value) = (group.id, value(&outbox.borrow()));
+                let _ = writeln!(text, "{name}{{group=\"{from}\",to=\"{to}\"}} {value}");
+            }
         }
     }
 }

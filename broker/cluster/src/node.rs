@@ -63,8 +63,10 @@ impl Node {
         let topology = Arc::new(ArcSwap::from_pointee(Topology::default()));
         let waiters = Arc::new(WaitersByQueue::default());
         let mut groups = Vec::new();
-        for id in (0..=options.data_groups).map(GroupId) {
-            let view = Arc::new(View::new(Arc::clone(&waiters), Arc::clone(&topology)));
+        let data_groups = peers.standing.data_groups;
+        for id in (0..=data_groups).map(GroupId) {
+            let (waiters, topology) = (Arc::clone(&waiters), Arc::clone(&topology));
+            let view = Arc::new(View::new(waiters, topology, others(id, data_groups)));
             let peers = Arc::clone(&peers);
             let group = Group::start(tables.group(id)?, &log, view, peers, &options).await?;
             groups.push(Arc::new(group));
@@ -257,6 +259,12 @@ impl Node {
         let there = stands_at.wait_for(|stands_at| *stands_at >= revision);
         let _ = tokio::time::timeout(patience, there).await;
     }
+}
+
+/// The data groups that `group` may have to carry something to: group 0 accepts no events.
+fn others(group: GroupId, data_groups: u32) -> impl Iterator<Item = GroupId> {
+    let others = (1..=data_groups).map(GroupId);
+    others.filter(move |other| group != GroupId::META && *other != group)
 }
 
 fn gone(receive: Receive) -> Refusal {

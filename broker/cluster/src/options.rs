@@ -19,8 +19,9 @@ pub struct ClusterOptions {
     pub members: BTreeMap<u64, String>,
     /// Where peers connect to. A node alone with no `members` does not listen.
     pub peer_listen: SocketAddr,
-    /// How many data groups a new node has. DESIGN: one for two cores.
-    pub data_groups: u32,
+    /// How many data groups the cluster is created with; 1 when none is given, and at most
+    /// [`millrace_model::limit::DATA_GROUPS_MAX`]. Later it is what it was created with. One for two cores is best.
+    pub data_groups: Option<u32>,
     /// Bytes of log bodies after which the tables are made durable and the log is purged up to there, 128 MiB: as much
     /// of a log lies on the disk beside what lives.
     pub snapshot_bytes: u64,
@@ -45,7 +46,7 @@ impl ClusterOptions {
             node,
             members: BTreeMap::new(),
             peer_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7441)),
-            data_groups: 1,
+            data_groups: None,
             snapshot_bytes: 128 << 20,
             format_version_max: FormatVersion::MAX,
             version_steady: Duration::from_secs(3),

@@ -8,6 +8,7 @@
 //! What it is not: no rule of the broker is here (they live in `millrace-machine`), nothing is stored, and
 //! nothing is decided about where events go.
 
+mod across;
 mod admission;
 mod body;
 mod call;

@@ -10,7 +10,7 @@ use millrace_model::command::{Park, Unpark, Unparked};
 use millrace_model::query::ParkedEvent;
 use millrace_model::router::{Plan, PlanRequest};
 use millrace_model::{
-    Answer, Command, Event, GroupId, Outcome, PayloadRef, Proposal, Query as Question, Refusal,
+    Answer, Event, GroupId, Outcome, PayloadRef, Proposal, Query as Question, Refusal,
     SubscriptionId, limit,
 };
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::Gateway;
+use crate::across;
 use crate::call::Call;
 use crate::gateway::unexpected;
 use crate::page::{self, Page};
@@ -206,11 +207,12 @@ async fn plan(
         payloads.extend(bodies);
         event
     });
-    let command = Command::Unpark(Unpark {
+    let unpark = Unpark {
         subscription: subscription.id,
         revision: topology.revision,
         events: planned.collect(),
-    });
+    };
+    let command = across::unpark(topology, route.topic.group, unpark);
     Ok(Proposal { command, payloads })
 }
 

@@ -10,7 +10,7 @@ use crate::gateway::unexpected;
 use crate::problem::Failure;
 use crate::query::{Kind, Param};
 use crate::view::View;
-use crate::{catalog, etag, json, page, schema};
+use crate::{across, catalog, etag, json, page, schema};
 
 /// A topic as answers show it.
 pub(crate) type TopicView<'a> = View<'a, TopicConfig>;
@@ -60,6 +60,7 @@ pub(crate) async fn put(mut call: Call) -> Result<Response, Failure> {
     let command = CatalogCommand::PutTopic {
         name,
         config,
+        among: across::among(call.gateway.ledger()),
         expect,
     };
     match call.gateway.change(command).await? {

@@ -21,6 +21,7 @@ impl<T: Tables> Machine<T> {
 
     fn change(&mut self, change: Change) {
         match change {
+            Change::SubscriptionGone { id } => self.subscription_gone(id),
             Change::Queue {
                 id,
                 name,

@@ -22,9 +22,10 @@ impl<T: Tables> Machine<T> {
         if State::open(&self.tables)? != self.state {
             violations.push("the row of the group is not as memory is".to_owned());
         }
+        let is_ordered = self.inboxes.is_empty();
         for (id, queue) in self.queues.iter() {
             let dead = self.sweeps.dead(keys::ENTRY, id.0);
-            violations.extend(queue.audit(&self.tables, dead.as_ref())?);
+            violations.extend(queue.audit(&self.tables, dead.as_ref(), is_ordered)?);
         }
         if !self.queues.due_agrees() {
             violations.push("the index of what is due is not what the queues say".to_owned());
@@ -35,6 +36,10 @@ impl<T: Tables> Machine<T> {
         self.topics.audit(&self.tables, &mut violations)?;
         self.parked.audit(&self.tables, &mut violations)?;
         self.sweeps.audit(&self.tables, &mut violations)?;
+        self.outboxes
+            .audit(&self.tables, self.group, &mut violations)?;
+        self.inboxes
+            .audit(&self.tables, self.group, &mut violations)?;
         self.deduplications
             .audit(&self.tables, &self.state, &mut violations)?;
         Ok(violations)

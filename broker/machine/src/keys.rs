@@ -13,6 +13,10 @@
 //! l subscription                      a parked list's cursors
 //! p subscription sequence             a parked event
 //! z kind id                           rows to be swept                 V                            the cluster's format version
+//! w group                             the cursors of the outbox for a group
+//! o group sequence                    an event for another group
+//! i group                             how far another group's outbox was taken in
+//! y subscription                      a subscription that is gone, of several groups
 //! ```
 //! All begin with an ASCII letter: other first bytes are free for whoever keeps the tables.
 
@@ -36,6 +40,10 @@ pub(crate) const EXPIRY: u8 = b'x';
 pub(crate) const PARKED_LIST: u8 = b'l';
 pub(crate) const PARKED: u8 = b'p';
 pub(crate) const SWEEP: u8 = b'z';
+pub(crate) const OUTBOX: u8 = b'w';
+pub(crate) const OUTGOING: u8 = b'o';
+pub(crate) const INBOX: u8 = b'i';
+pub(crate) const GONE: u8 = b'y';
 pub(crate) const TOPIC: u8 = b'T';
 pub(crate) const SUBSCRIPTION: u8 = b'S';
 pub(crate) const CATALOG_QUEUE: u8 = b'Q';
@@ -51,7 +59,7 @@ pub(crate) fn all(tag: u8) -> ([u8; 1], [u8; 1]) {
     ([tag], [tag + 1])
 }
 
-/// A key of a tag and a number: `c`, `q`, `t`, `l`, `T`, `Q`.
+/// A key of a tag and a number: `c`, `q`, `t`, `l`, `w`, `i`, `y`, `T`, `Q`.
 pub(crate) fn numbered(tag: u8, id: u32) -> [u8; 5] {
     let mut key = [tag; 5];
     key[1..].copy_from_slice(&id.to_be_bytes());
@@ -63,7 +71,7 @@ pub(crate) fn number(key: &[u8]) -> Option<u32> {
     Some(u32::from_be_bytes(*key.get(1..)?.first_chunk()?))
 }
 
-/// A key of a tag, a number and a sequence: `e`, `p`.
+/// A key of a tag, a number and a sequence: `e`, `p`, `o`.
 pub(crate) fn sequenced(tag: u8, id: u32, sequence: u64) -> [u8; 13] {
     let mut key = [tag; 13];
     key[1..5].copy_from_slice(&id.to_be_bytes());

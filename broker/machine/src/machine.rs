@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use millrace_model::command::Elsewhere;
 use millrace_model::{
     Batch, Command, Fault, GroupId, Outcome, PayloadRef, QueueId, Refusal, Revision, Tables,
     Topology,
@@ -9,6 +10,8 @@ use millrace_model::{
 
 use crate::catalog::Catalog;
 use crate::deduplication::Deduplications;
+use crate::inbox::Inboxes;
+use crate::outbox::Outboxes;
 use crate::parked::ParkedLists;
 use crate::queue::Queue;
 use crate::queues::Queues;
@@ -23,8 +26,8 @@ use crate::topics::Topics;
 /// - Between two batches the rows hold everything: a machine opened from them goes on in the same way.
 /// - A command is refused as a whole or event by event; what is refused changes no row but cursors that only
 ///   save work.
-/// - Every live entry and every parked event holds exactly one reference to its payload, and so does every
-///   dead row that waits to be swept.
+/// - Every live entry, every parked event and every event for another group holds exactly one reference to its payload,
+///   and so does every dead row that waits to be swept.
 #[derive(Debug)]
 pub struct Machine<T: Tables> {
     pub(crate) group: GroupId,
@@ -36,6 +39,8 @@ pub struct Machine<T: Tables> {
     pub(crate) parked: ParkedLists,
     pub(crate) deduplications: Deduplications,
     pub(crate) sweeps: Sweeps,
+    pub(crate) outboxes: Outboxes,
+    pub(crate) inboxes: Inboxes,
 }
 
 /// What came of a batch.
@@ -65,6 +70,8 @@ impl<T: Tables> Machine<T> {
             parked: ParkedLists::open(&tables)?,
             deduplications: Deduplications::open(&tables, &state)?,
             sweeps: Sweeps::open(&tables)?,
+            outboxes: Outboxes::open(&tables)?,
+            inboxes: Inboxes::open(&tables)?,
             state,
             tables,
         })
@@ -101,7 +108,9 @@ impl<T: Tables> Machine<T> {
         Ok(match command {
             Command::Catalog(command) => return self.run_catalog(command, places, body),
             Command::Adopt(adopt) => self.adopt(adopt),
-            Command::Publish(publish) => return self.publish(&publish, places),
+            Command::Publish(publish) => {
+                return self.publish(&publish, &Elsewhere::default(), places);
+            }
             Command::Send(send) => return self.send(&send, places),
             Command::Receive(receive) => return self.receive(&receive),
             Command::Ack(ack) => self.ack(&ack),
@@ -109,8 +118,17 @@ impl<T: Tables> Machine<T> {
             Command::Extend(extend) => self.extend(&extend),
             Command::Purge(queue) => self.purge(queue),
             Command::Redrive(redrive) => return self.redrive(&redrive),
-            Command::Unpark(unpark) => return self.unpark(&unpark, places),
+            Command::Unpark(unpark) => return self.unpark(&unpark, &Elsewhere::default(), places),
             Command::Tick => return self.tick(),
+            Command::PublishAcross(across) => {
+                return self.publish(&across.publish, &across.elsewhere, places);
+            }
+            Command::UnparkAcross(across) => {
+                return self.unpark(&across.unpark, &across.elsewhere, places);
+            }
+            Command::RedriveAcross(across) => return self.redrive_across(&across),
+            Command::Deliver(deliver) => return self.take_in(deliver, places),
+            Command::Delivered(delivered) => return self.delivered(&delivered),
         })
     }
 
@@ -122,6 +140,8 @@ impl<T: Tables> Machine<T> {
         );
         self.topics.finish(&mut self.tables);
         self.parked.finish(&mut self.tables);
+        self.outboxes.finish(&mut self.tables);
+        self.inboxes.finish(&mut self.tables);
         if self.state != *before {
             self.state.write(&mut self.tables);
         }
@@ -140,6 +160,8 @@ impl<T: Tables> Machine<T> {
         self.parked = ParkedLists::open(&self.tables)?;
         self.deduplications = Deduplications::open(&self.tables, &self.state)?;
         self.sweeps = Sweeps::open(&self.tables)?;
+        self.outboxes = Outboxes::open(&self.tables)?;
+        self.inboxes = Inboxes::open(&self.tables)?;
         Ok(())
     }
 

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use millrace_model::command::{Delivery, Publish, Routed, Send};
+use millrace_model::command::{Delivery, Elsewhere, Publish, Routed, Send};
 use millrace_model::outcome::Accepted;
 use millrace_model::{Fault, Outcome, PayloadRef, QueueId, Refusal, Revision, Tables};
 
+use crate::across::Parted;
 use crate::deduplication::{Deduplications, Scope};
 use crate::machine::Machine;
 use crate::queue::Arrival;
@@ -15,6 +16,7 @@ impl<T: Tables> Machine<T> {
     pub(crate) fn publish(
         &mut self,
         publish: &Publish,
+        elsewhere: &Elsewhere,
         places: &[PayloadRef],
     ) -> Result<Outcome, Fault> {
         let scope = Scope::Topic(publish.topic);
@@ -25,14 +27,14 @@ impl<T: Tables> Machine<T> {
             return Ok(outcome);
         }
         let deliveries = publish.events.iter().flat_map(|event| &event.deliveries);
-        if let Some(refusal) = self.stale(publish.revision, deliveries) {
+        if let Some(refusal) = self.stale(publish.revision, deliveries, elsewhere) {
             return Ok(Outcome::Refused(refusal));
         }
         let mut accepted = Vec::with_capacity(publish.events.len());
         let mut rest = places;
         for event in &publish.events {
             let own = take_payloads(&mut rest, event.payloads)?;
-            accepted.push(self.accept(publish, event, own)?);
+            accepted.push(self.accept(publish, event, elsewhere, own)?);
         }
         if let Some(asked) = &publish.deduplication {
             self.deduplications
@@ -47,9 +49,12 @@ impl<T: Tables> Machine<T> {
         &self,
         revision: Revision,
         mut deliveries: impl Iterator<Item = &'a Delivery>,
+        elsewhere: &Elsewhere,
     ) -> Option<Refusal> {
+        let is_known = |id| self.queues.get(id).is_some() || elsewhere.queue(id).is_some();
         let stale = revision < self.state.revision
-            || deliveries.any(|delivery| self.queues.get(delivery.queue).is_none());
+            || elsewhere.groups().contains(&self.group)
+            || deliveries.any(|delivery| !is_known(delivery.queue));
         stale.then_some(Refusal::StalePlan(self.state.revision))
     }
 
@@ -58,20 +63,14 @@ impl<T: Tables> Machine<T> {
         &mut self,
         publish: &Publish,
         event: &Routed,
+        elsewhere: &Elsewhere,
         places: &[PayloadRef],
     ) -> Result<Result<Accepted, Refusal>, Fault> {
-        let room = self.room(&event.deliveries);
-        if let Err(refusal) = room.and_then(|()| self.parked.room(&event.parked)) {
+        let plan = Parted::new(&event.deliveries, &event.parked, elsewhere);
+        if let Err(refusal) = self.fits(&plan) {
             return Ok(Err(refusal));
         }
-        for delivery in &event.deliveries {
-            self.deliver(delivery, place(places, delivery.payload)?);
-        }
-        for park in &event.parked {
-            let payload = place(places, park.payload)?;
-            self.parked
-                .park(&mut self.tables, self.state.at, park, payload);
-        }
+        self.follow(&plan, publish.revision, places)?;
         self.retain_all(event, places)?;
         Ok(Ok(Accepted {
             sequence: self.topics.next(publish.topic),
@@ -125,6 +124,7 @@ impl<T: Tables> Machine<T> {
             payload,
             delay_ms: delivery.delay_ms,
             source: None,
+            accepted_at: None,
         };
         queue.append(&mut self.tables, self.state.at, arrival);
     }
@@ -163,6 +163,7 @@ impl<T: Tables> Machine<T> {
             payload,
             delay_ms: send.delay_ms,
             source: None,
+            accepted_at: None,
         };
         let sequence = queue.append(&mut self.tables, self.state.at, arrival);
         self.tables.retain(payload, 1);

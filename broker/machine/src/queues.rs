@@ -81,6 +81,7 @@ impl Queues {
                 payload: dead.payload,
                 delay_ms: Some(0),
                 source,
+                accepted_at: None,
             };
             let queue = self
                 .touch(to)

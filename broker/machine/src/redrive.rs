@@ -1,9 +1,10 @@
 //! A redrive: dead letters go back to the queues that they came from.
 
-use millrace_model::command::Redrive;
+use millrace_model::command::{CarriedTo, Redrive, RedriveAcross};
 use millrace_model::{Fault, Outcome, PayloadRef, QueueId, Refusal, Tables, limit};
 
-use crate::machine::Machine;
+use crate::machine::{Machine, no_queue};
+use crate::outbox::Outgoing;
 use crate::queue::{Arrival, Entry};
 
 impl<T: Tables> Machine<T> {
@@ -12,6 +13,26 @@ impl<T: Tables> Machine<T> {
         if let Err(refusal) = self.redrivable(redrive) {
             return Ok(Outcome::Refused(refusal));
         }
+        self.move_ready(redrive, None)
+    }
+
+    /// Moves ready entries of a queue to one of another group, oldest first.
+    pub(crate) fn redrive_across(&mut self, across: &RedriveAcross) -> Result<Outcome, Fault> {
+        let redrive = &across.redrive;
+        if self.queues.get(redrive.queue).is_none() {
+            return Ok(no_queue(redrive.queue));
+        }
+        if across.revision < self.state.revision || across.group == self.group {
+            return Ok(Outcome::Refused(Refusal::StalePlan(self.state.revision)));
+        }
+        self.move_ready(redrive, Some(across))
+    }
+
+    fn move_ready(
+        &mut self,
+        redrive: &Redrive,
+        across: Option<&RedriveAcross>,
+    ) -> Result<Outcome, Fault> {
         let most = u64::from(redrive.max.min(limit::REDRIVE_MESSAGES_MAX));
         let (mut moved, mut examined) = (0, 0);
         let mut stay = Vec::new();
@@ -21,13 +42,12 @@ impl<T: Tables> Machine<T> {
                 break;
             };
             examined += 1;
-            match self.target(redrive, &entry) {
-                Some(target) => {
-                    self.move_back(redrive.queue, sequence, &entry, target);
-                    moved += 1;
-                }
-                None => stay.push(sequence),
-            }
+            let moves = match across {
+                Some(across) => self.move_across(across, sequence, &entry),
+                None => self.move_back(redrive, sequence, &entry),
+            };
+            moved += u64::from(moves);
+            stay.extend((!moves).then_some(sequence));
         }
         let queue = self.queues.touch(redrive.queue).expect("it was found");
         queue.give_back(stay);
@@ -56,16 +76,45 @@ impl<T: Tables> Machine<T> {
         (room > 0 && target != redrive.queue).then_some(target)
     }
 
-    /// The entry starts anew in its queue; the reference to its payload moves along.
-    fn move_back(&mut self, from: QueueId, sequence: u64, entry: &Entry, to: QueueId) {
-        let queue = self.queues.touch(from).expect("it was found");
+    /// The entry starts anew in its queue, if that takes it; the reference to its payload moves along.
+    fn move_back(&mut self, redrive: &Redrive, sequence: u64, entry: &Entry) -> bool {
+        let Some(to) = self.target(redrive, entry) else {
+            return false;
+        };
+        let queue = self.queues.touch(redrive.queue).expect("it was found");
         let payload: PayloadRef = queue.remove_taken(&mut self.tables, sequence, entry);
         let arrival = Arrival {
             payload,
             delay_ms: Some(0),
             source: None,
+            accepted_at: None,
         };
         let target = self.queues.touch(to).expect("its room was looked at");
         target.append(&mut self.tables, self.state.at, arrival);
+        true
+    }
+
+    /// The entry starts anew in a queue of another group, if it may wait to be carried there.
+    fn move_across(&mut self, across: &RedriveAcross, sequence: u64, entry: &Entry) -> bool {
+        let Some(to) = across.redrive.to else {
+            return false;
+        };
+        if self.outboxes.room([across.group]).is_err() {
+            return false;
+        }
+        let queue = self.queues.touch(across.redrive.queue);
+        let queue = queue.expect("it was found");
+        let outgoing = Outgoing {
+            payload: queue.remove_taken(&mut self.tables, sequence, entry),
+            revision: across.revision,
+            accepted_at: self.state.at,
+            to: CarriedTo::Queue {
+                queue: to,
+                delay_ms: Some(0),
+            },
+        };
+        self.outboxes
+            .push(&mut self.tables, across.group, &outgoing);
+        true
     }
 }

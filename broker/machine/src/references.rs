@@ -3,6 +3,7 @@
 use millrace_model::{Fault, PayloadRef};
 
 use crate::keys;
+use crate::outbox::Outgoing;
 use crate::parked::Parked;
 use crate::queue::Entry;
 
@@ -14,6 +15,7 @@ use crate::queue::Entry;
 pub fn reference(key: &[u8], value: &[u8]) -> Result<Option<PayloadRef>, Fault> {
     match key.first() {
         Some(&keys::ENTRY) => Ok(Some(Entry::decode(value)?.payload)),
+        Some(&keys::OUTGOING) => Ok(Some(Outgoing::decode(value)?.payload)),
         Some(&keys::PARKED) => Ok(Some(Parked::decode(value)?.payload)),
         _ => Ok(None),
     }

@@ -1,9 +1,10 @@
 //! Parked events get a new plan: they are delivered, dropped, or parked again.
 
-use millrace_model::command::{Unpark, Unparked as Planned};
+use millrace_model::command::{Elsewhere, Unpark, Unparked as Planned};
 use millrace_model::outcome::Unparked;
 use millrace_model::{Fault, Outcome, PayloadRef, Tables, row};
 
+use crate::across::Parted;
 use crate::keys;
 use crate::machine::Machine;
 use crate::parked::Parked;
@@ -15,10 +16,11 @@ impl<T: Tables> Machine<T> {
     pub(crate) fn unpark(
         &mut self,
         unpark: &Unpark,
+        elsewhere: &Elsewhere,
         places: &[PayloadRef],
     ) -> Result<Outcome, Fault> {
         let deliveries = unpark.events.iter().flat_map(|event| &event.deliveries);
-        if let Some(refusal) = self.stale(unpark.revision, deliveries) {
+        if let Some(refusal) = self.stale(unpark.revision, deliveries, elsewhere) {
             return Ok(Outcome::Refused(refusal));
         }
         let mut outcome = Unparked::default();
@@ -29,7 +31,7 @@ impl<T: Tables> Machine<T> {
                 .parked
                 .get(&self.tables, unpark.subscription, event.sequence)?;
             if let Some(parked) = parked {
-                if self.unpark_one(unpark, event, &parked, own)? {
+                if self.unpark_one(unpark, event, elsewhere, (&parked, own))? {
                     outcome.redriven += 1;
                 } else {
                     outcome.parked += 1;
@@ -45,8 +47,8 @@ impl<T: Tables> Machine<T> {
         &mut self,
         unpark: &Unpark,
         event: &Planned,
-        parked: &Parked,
-        own: &[PayloadRef],
+        elsewhere: &Elsewhere,
+        (parked, own): (&Parked, &[PayloadRef]),
     ) -> Result<bool, Fault> {
         let places = [&[parked.payload], own].concat();
         let stays = event
@@ -55,20 +57,14 @@ impl<T: Tables> Machine<T> {
             .position(|park| park.subscription == unpark.subscription);
         let mut parks = event.parked.clone();
         let stays = stays.map(|at| parks.remove(at));
-        let room = self.room(&event.deliveries);
-        if room.and_then(|()| self.parked.room(&parks)).is_err() {
+        let plan = Parted::new(&event.deliveries, &parks, elsewhere);
+        if self.fits(&plan).is_err() {
             return Ok(false);
         }
-        for delivery in &event.deliveries {
-            let payload = place(&places, delivery.payload)?;
-            self.deliver(delivery, payload);
-            self.tables.retain(payload, 1);
-        }
-        for park in &parks {
-            let payload = place(&places, park.payload)?;
-            self.parked
-                .park(&mut self.tables, self.state.at, park, payload);
-            self.tables.retain(payload, 1);
+        self.follow(&plan, unpark.revision, &places)?;
+        let delivered = event.deliveries.iter().map(|delivery| delivery.payload);
+        for ordinal in delivered.chain(parks.iter().map(|park| park.payload)) {
+            self.tables.retain(place(&places, ordinal)?, 1);
         }
         let key = keys::parked(unpark.subscription, event.sequence);
         if let Some(park) = &stays {

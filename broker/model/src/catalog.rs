@@ -87,6 +87,85 @@ pub struct Topology {
     pub queues: BTreeMap<Name, Arc<Queue>>,
     /// Plugin versions by name and version.
     pub plugins: BTreeMap<(Name, String), Arc<PluginVersion>>,
+    /// Which groups they are placed in.
+    pub placement: Placement,
+}
+
+/// Which data group each queue and subscription is in, and how many topics and queues each group has. It says what the
+/// topics and queues say, for whoever has an id and no name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Placement {
+    /// Queues that are not in the first data group.
+    queues: BTreeMap<QueueId, GroupId>,
+    /// Subscriptions whose topics are not in the first data group.
+    subscriptions: BTreeMap<SubscriptionId, GroupId>,
+    /// Topics and queues of each group that has any.
+    load: BTreeMap<GroupId, u64>,
+}
+
+impl Placement {
+    /// Notes a new topic.
+    pub fn add_topic(&mut self, group: GroupId) {
+        *self.load.entry(group).or_default() += 1;
+    }
+
+    /// Notes that a topic is gone.
+    pub fn remove_topic(&mut self, group: GroupId) {
+        if let Some(load) = self.load.get_mut(&group) {
+            *load = load.saturating_sub(1);
+        }
+        self.load.retain(|_, load| *load > 0);
+    }
+
+    /// Notes a new queue.
+    pub fn add_queue(&mut self, id: QueueId, group: GroupId) {
+        self.add_topic(group);
+        if group != GroupId::DATA {
+            self.queues.insert(id, group);
+        }
+    }
+
+    /// Notes that a queue is gone.
+    pub fn remove_queue(&mut self, id: QueueId, group: GroupId) {
+        self.remove_topic(group);
+        self.queues.remove(&id);
+    }
+
+    /// Notes a subscription of a topic of `group`.
+    pub fn add_subscription(&mut self, id: SubscriptionId, group: GroupId) {
+        if group != GroupId::DATA {
+            self.subscriptions.insert(id, group);
+        }
+    }
+
+    /// Notes that a subscription is gone.
+    pub fn remove_subscription(&mut self, id: SubscriptionId) {
+        self.subscriptions.remove(&id);
+    }
+
+    /// The group of a queue of the catalog.
+    #[must_use]
+    pub fn queue(&self, id: QueueId) -> GroupId {
+        self.queues.get(&id).copied().unwrap_or(GroupId::DATA)
+    }
+
+    /// The group of the topic of a subscription of the catalog.
+    #[must_use]
+    pub fn subscription(&self, id: SubscriptionId) -> GroupId {
+        let group = self.subscriptions.get(&id);
+        group.copied().unwrap_or(GroupId::DATA)
+    }
+
+    /// How many topics and queues a group has.
+    #[must_use]
+    pub fn load(&self, group: GroupId) -> u64 {
+        self.load.get(&group).copied().unwrap_or(0)
+    }
+
+    /// The groups that have topics or queues.
+    pub fn groups(&self) -> impl Iterator<Item = GroupId> {
+        self.load.keys().copied()
+    }
 }
 
 impl Topology {

@@ -146,6 +146,23 @@ pub const PARKED_EVENTS_MAX: u64 = 1_000_000;
 /// How often a publish is planned again after its plan went stale.
 pub const PLAN_ATTEMPTS_MAX: usize = 8;
 
+/// Most data groups of one broker. Each costs a log stream and an election; ENGINE-STUDY measured that more than two a
+/// pair of cores lose throughput, so 16 serves machines of 32 cores.
+pub const DATA_GROUPS_MAX: u32 = 16;
+
+/// Deliveries that may wait to be carried to one other group; a publish that comes past it gets 429. An event is taken
+/// in whole, so one event of many deliveries may go past it.
+pub const OUTBOX_ROWS_MAX: u64 = 1_000_000;
+
+/// Bytes of stored events that may wait to be carried to one other group, counted once a delivery.
+pub const OUTBOX_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
+/// Most deliveries that are carried to another group at once.
+pub const CARRY_ROWS_MAX: usize = 1_024;
+
+/// Bytes of stored events after which what is carried at once is closed; one larger event travels alone.
+pub const CARRY_BYTES_MAX: usize = BATCH_BYTES_MAX;
+
 const _: () = assert!(FILTER_TERM_BYTES_MAX <= ATTRIBUTE_BYTES_MAX);
 const _: () = assert!(EVENT_BYTES_MAX <= REQUEST_BYTES_MAX);
 const _: () = assert!(STORED_EVENT_BYTES_MAX as u64 <= RECEIVE_BYTES_MAX);

@@ -72,6 +72,9 @@ pub enum Outcome {
         /// Entries, windows and rows that were moved or dropped.
         work: u64,
     },
+    /// Everything up to this sequence of the outbox is taken in ([`crate::Command::Deliver`]), or dropped from it
+    /// ([`crate::Command::Delivered`]).
+    Carried(u64),
 }
 
 /// One accepted event.

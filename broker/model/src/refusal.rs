@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::Revision;
+use crate::id::{GroupId, Revision};
 
 /// Why the machine refused a command, or one item of it. Variants are only ever added at the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -58,6 +58,11 @@ pub enum Refusal {
     /// Entries cannot be redriven there.
     #[error("{0}")]
     CannotRedrive(String),
+    /// Too much waits already to be carried to a group that takes nothing in.
+    #[error(
+        "too much waits to be carried to group {0}, which does not take it in: try again later"
+    )]
+    OutboxFull(GroupId),
 }
 
 impl Refusal {
@@ -82,6 +87,7 @@ impl Refusal {
             Self::ReceiptInvalid => "receipt_invalid",
             Self::ParkedFull => "parked_full",
             Self::CannotRedrive(_) => "cannot_redrive",
+            Self::OutboxFull(_) => "overloaded",
         }
     }
 }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use figment::Figment;
 use figment::providers::{Format, Serialized, Toml};
-use millrace_model::FormatVersion;
+use millrace_model::{FormatVersion, limit};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use members::{Members, member};
@@ -33,6 +33,8 @@ pub(crate) struct Config {
     /// The newest format to read and write; lower than the broker's own to upgrade a cluster node by node and to keep the
     /// way back open.
     pub(crate) format_version_max: u16,
+    /// How many data groups the cluster is created with; 1 when none is given. It counts at the first start.
+    pub(crate) groups: Option<u32>,
     /// Form of the log on standard error.
     pub(crate) log_format: LogFormat,
 }
@@ -56,6 +58,7 @@ impl Default for Config {
             peer_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7441)),
             cluster: Members::default(),
             format_version_max: FormatVersion::MAX.0,
+            groups: None,
             log_format: LogFormat::Text,
         }
     }
@@ -88,6 +91,13 @@ impl Config {
                 "cluster: node {} is not among its members",
                 self.node
             )));
+        }
+        let most = limit::DATA_GROUPS_MAX;
+        if self
+            .groups
+            .is_some_and(|groups| !(1..=most).contains(&groups))
+        {
+            return Err(Usage::new(format!("groups: must be 1 to {most}")));
         }
         if self.data.as_os_str().is_empty() {
             return Err(Usage::new("data: a directory must be named"));
@@ -169,6 +179,20 @@ mod tests {
         let file = file("listen = \"nowhere\"\n");
         let error = Config::load(&args(&file)).expect_err("not an address");
         assert!(error.to_string().contains("listen"), "{error}");
+    }
+
+    #[test]
+    fn data_groups_are_bounded() {
+        assert_eq!(
+            Config::load(&args(&file("groups = 16\n")))
+                .map(|it| it.groups)
+                .ok(),
+            Some(Some(16))
+        );
+        for wrong in ["groups = 0\n", "groups = 17\n"] {
+            let error = Config::load(&args(&file(wrong))).expect_err("out of range");
+            assert!(error.to_string().contains("1 to 16"), "{error}");
+        }
     }
 
     #[test]

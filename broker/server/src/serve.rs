@@ -26,7 +26,7 @@ pub(crate) struct ServeArgs {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) listen: Option<SocketAddr>,
 
-    /// Configuration file (TOML) with the keys data, listen, node, peer_listen, cluster, format_version_max, log_format
+    /// Configuration file (TOML) with the keys data, listen, node, peer_listen, cluster, groups, format_version_max, log_format
     #[arg(long, value_name = "FILE", env = "MILLRACE_CONFIG")]
     #[serde(skip)]
     pub(crate) config: Option<PathBuf>,
@@ -50,6 +50,10 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "N", env = "MILLRACE_FORMAT_VERSION_MAX")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) format_version_max: Option<u16>,
+    /// Number of data groups that the cluster is created with, 1 to 16, the same on all first members; one for two cores is best. It counts at the first start [default: 1]
+    #[arg(long, value_name = "N", env = "MILLRACE_GROUPS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) groups: Option<u32>,
 
     /// Form of the log on standard error [default: text]
     #[arg(long, value_name = "FORMAT", value_enum, env = "MILLRACE_LOG_FORMAT")]

@@ -32,6 +32,7 @@ pub(crate) struct Standing {
     pub(crate) incarnation: Incarnation,
     /// The first members, as this node was told; empty for a node alone.
     pub(crate) list: BTreeMap<u64, String>,
+    /// How many data groups the cluster has, or is to have.
     pub(crate) data_groups: u32,
     identity: Mutex<IdentityFile>,
     cluster: watch::Sender<Option<ClusterId>>,
@@ -66,7 +67,7 @@ impl Standing {
             node: who.node,
             incarnation: who.incarnation,
             list: options.members.clone(),
-            data_groups: options.data_groups,
+            data_groups: who.data_groups,
             identity: Mutex::new(identity),
             cluster: watch::Sender::new(who.cluster),
             members: ArcSwap::default(),
@@ -258,6 +259,14 @@ impl Standing {
 
     /// A cluster greets this node, which is in none: it takes it in, if it knows it by its data.
     fn admit_cluster(&self, hello: &Hello, theirs: ClusterId) -> Result<(), Refused> {
+        if hello.data_groups != self.data_groups {
+            let reason = format!(
+                "the cluster has {0} data groups, node {1} was started with {2}: start it with --groups {0}",
+                hello.data_groups, self.node, self.data_groups
+            );
+            self.object(hello.from, &reason);
+            return Err(Refused::new(reason));
+        }
         if hello.purpose == Purpose::Greeting {
             return Ok(());
         }
@@ -287,7 +296,7 @@ impl Standing {
     fn difference(&self, hello: &Hello) -> Option<String> {
         if hello.data_groups != self.data_groups {
             return Some(format!(
-                "node {} has {} data groups, node {} has {}",
+                "node {} has {} data groups, node {} has {}: start all with the same --groups",
                 self.node, self.data_groups, hello.from, hello.data_groups
             ));
         }
@@ -423,7 +432,7 @@ mod tests {
         let mut options = ClusterOptions::new(dir.path(), node);
         let list = list.iter().map(|(node, at)| (*node, (*at).to_owned()));
         options.members = list.collect();
-        let identity = IdentityFile::open(dir.path(), node, options.format_version_max);
+        let identity = IdentityFile::open(dir.path(), node, options.format_version_max, None);
         (dir, Standing::new(identity.expect("new"), &options))
     }
 

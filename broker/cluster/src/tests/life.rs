@@ -31,6 +31,7 @@ pub(super) async fn configure(cluster: &Cluster, command: CatalogCommand) -> Out
 pub(super) async fn queue(cluster: &Cluster, name: &str, config: QueueConfig) -> QueueId {
     let name = Name::new(name).unwrap();
     let command = CatalogCommand::PutQueue {
+        among: vec![],
         name,
         config,
         group: GroupId::DATA,
@@ -45,6 +46,7 @@ pub(super) async fn queue(cluster: &Cluster, name: &str, config: QueueConfig) ->
 pub(super) async fn topic(cluster: &Cluster, name: &str) -> TopicId {
     let name = Name::new(name).unwrap();
     let command = CatalogCommand::PutTopic {
+        among: vec![],
         name,
         config: TopicConfig::default(),
         expect: Expect::Any,

@@ -3,6 +3,7 @@
 
 mod absent;
 mod gate;
+mod groups;
 mod life;
 mod load;
 mod nodes;

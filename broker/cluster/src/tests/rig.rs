@@ -26,6 +26,8 @@ pub(super) struct Rig {
     pub(super) running: BTreeMap<u64, Arc<Cluster>>,
     /// Nodes that run as an older broker would: the newest format that each supports.
     pub(super) formats: BTreeMap<u64, FormatVersion>,
+    /// What nodes are told of data groups when they start.
+    pub(super) data_groups: Option<u32>,
 }
 
 /// An address that nobody listens on, and that nobody is given again soon.
@@ -42,6 +44,7 @@ impl Rig {
             members: BTreeMap::new(),
             running: BTreeMap::new(),
             formats: BTreeMap::new(),
+            data_groups: None,
         };
         for node in 1..=nodes {
             rig.dirs.insert(node, TempDir::new().unwrap());
@@ -54,6 +57,7 @@ impl Rig {
         let mut options = ClusterOptions::new(self.dirs[&node].path(), node);
         options.log.segment_bytes = 1 << 20;
         options.snapshot_bytes = 16 << 20;
+        options.data_groups = self.data_groups;
         options.members = self.members.clone();
         options.version_steady = Duration::from_millis(500);
         options.format_version_max = self
@@ -74,6 +78,17 @@ impl Rig {
 
     pub(super) async fn formed(nodes: u64) -> Self {
         let mut rig = Self::new(nodes);
+        for node in 1..=nodes {
+            rig.start(node).await;
+        }
+        rig.settle().await;
+        rig
+    }
+
+    /// The same, with several data groups.
+    pub(super) async fn with_groups(nodes: u64, groups: u32) -> Self {
+        let mut rig = Self::new(nodes);
+        rig.data_groups = Some(groups);
         for node in 1..=nodes {
             rig.start(node).await;
         }

@@ -33,7 +33,7 @@ impl Follower {
             Arc::new(WaitersByQueue::default()),
             Arc::new(ArcSwap::from_pointee(Topology::default())),
         );
-        let view = Arc::new(View::new(waiters, topology));
+        let view = Arc::new(View::new(waiters, topology, std::iter::empty()));
         let rows = tables.group(GROUP).unwrap();
         crate::group::check_whole(&rows, &log).unwrap();
         let lane = ApplyLane::open(GROUP, rows, log.group(GROUP), view).unwrap();

@@ -35,7 +35,7 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, Guard> for Stores {
             Arc::new(WaitersByQueue::default()),
             Arc::new(ArcSwap::from_pointee(Topology::default())),
         );
-        let view = Arc::new(View::new(waiters, topology));
+        let view = Arc::new(View::new(waiters, topology, std::iter::empty()));
         let group = GroupId::DATA;
         let applier =
             ApplyLane::open(group, tables.group(group).unwrap(), log.group(group), view).unwrap();

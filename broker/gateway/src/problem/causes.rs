@@ -14,7 +14,9 @@ impl From<Refusal> for Failure {
         let failure = Self::new(status(&refusal), refusal.code(), refusal.to_string());
         match refusal {
             Refusal::StalePlan(_) => failure.coded("not_ready").retry_after(RETRY_SECONDS),
-            Refusal::QueueFull(_) | Refusal::ParkedFull => failure.retry_after(RETRY_SECONDS),
+            Refusal::QueueFull(_) | Refusal::ParkedFull | Refusal::OutboxFull(_) => {
+                failure.retry_after(RETRY_SECONDS)
+            }
             _ => failure,
         }
     }
@@ -34,7 +36,9 @@ fn status(refusal: &Refusal) -> StatusCode {
         | Refusal::TooManyHops(_)
         | Refusal::KeyReused
         | Refusal::CannotRedrive(_) => StatusCode::UNPROCESSABLE_ENTITY,
-        Refusal::QueueFull(_) | Refusal::ParkedFull => StatusCode::TOO_MANY_REQUESTS,
+        Refusal::QueueFull(_) | Refusal::ParkedFull | Refusal::OutboxFull(_) => {
+            StatusCode::TOO_MANY_REQUESTS
+        }
         // The catalog changed at every attempt to plan.
         Refusal::StalePlan(_) => StatusCode::SERVICE_UNAVAILABLE,
         Refusal::ReceiptExpired => StatusCode::GONE,

@@ -8,10 +8,11 @@ use millrace_model::catalog::{Route, Topology};
 use millrace_model::command::{Deduplication, Publish, Routed};
 use millrace_model::outcome::Accepted;
 use millrace_model::router::{Explained, Plan, PlanRequest, Rejection};
-use millrace_model::{Command, Name, Outcome, Proposal, Refusal, limit};
+use millrace_model::{Name, Outcome, Proposal, Refusal, limit};
 
 use super::Going;
 use crate::Gateway;
+use crate::across;
 use crate::gateway::unexpected;
 use crate::intake::Instructions;
 use crate::problem::Failure;
@@ -127,12 +128,13 @@ fn planned(
         key,
         window_ms: limit::TOPIC_DEDUPLICATION_MS,
     });
-    let command = Command::Publish(Publish {
+    let publish = Publish {
         topic: route.topic.id,
         revision: topology.revision,
         deduplication,
         events,
-    });
+    };
+    let command = across::publish(topology, route.topic.group, publish);
     (Proposal { command, payloads }, fates)
 }
 

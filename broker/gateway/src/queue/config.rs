@@ -3,13 +3,13 @@
 use axum::response::Response;
 use http::StatusCode;
 use millrace_model::command::CatalogCommand;
-use millrace_model::{Answer, GroupId, Outcome, Query as Question, QueueConfig, Unavailable};
+use millrace_model::{Answer, GroupId, Outcome, Query as Question, QueueConfig};
 
 use crate::call::Call;
 use crate::gateway::unexpected;
 use crate::problem::Failure;
 use crate::view::View;
-use crate::{catalog, etag, json, page};
+use crate::{across, catalog, etag, json, page};
 
 /// A queue as answers show it.
 pub(crate) type QueueView<'a> = View<'a, QueueConfig>;
@@ -63,7 +63,8 @@ pub(crate) async fn put(mut call: Call) -> Result<Response, Failure> {
         .get(&name)
         .map(|queue| queue.queue.version);
     let command = CatalogCommand::PutQueue {
-        group: place(&ledger.data_groups())?,
+        group: GroupId::DATA,
+        among: across::among(ledger),
         name,
         config,
         expect: etag::expect(&call.head.headers, present)?,
@@ -79,13 +80,6 @@ pub(crate) async fn put(mut call: Call) -> Result<Response, Failure> {
         }
         other => Err(unexpected(&other)),
     }
-}
-
-/// The data group of a new queue: the first. A fan-out over queues of one group is one atomic entry, so
-/// nothing is gained by spreading them before a group is too busy.
-fn place(groups: &[GroupId]) -> Result<GroupId, Failure> {
-    let starting = || Unavailable::NotReady("it has no data group yet".to_owned());
-    Ok(groups.first().copied().ok_or_else(starting)?)
 }
 
 /// Deletes a queue with all that is in it.

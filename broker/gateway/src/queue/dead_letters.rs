@@ -2,7 +2,7 @@
 
 use axum::response::Response;
 use http::StatusCode;
-use millrace_model::command::Redrive;
+use millrace_model::command::{Redrive, RedriveAcross};
 use millrace_model::{Command, Name, Outcome, Proposal, Refusal, limit};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -64,14 +64,23 @@ pub(crate) async fn redrive(mut call: Call) -> Result<Response, Failure> {
     let topology = call.fresh().await?;
     let queue = call.queue(&topology)?;
     let to = body.to.map(|name| match topology.queues.get(&name) {
-        Some(queue) => Ok(queue.id),
+        Some(queue) => Ok(queue),
         None => Err(Refusal::QueueNotFound(name.to_string())),
     });
-    let command = Command::Redrive(Redrive {
+    let to = to.transpose()?;
+    let redrive = Redrive {
         queue: queue.id,
-        to: to.transpose()?,
+        to: to.map(|to| to.id),
         max: body.max,
-    });
+    };
+    let command = match to.filter(|to| to.group != queue.group) {
+        Some(to) => Command::RedriveAcross(RedriveAcross {
+            redrive,
+            group: to.group,
+            revision: topology.revision,
+        }),
+        None => Command::Redrive(redrive),
+    };
     match call
         .gateway
         .commit(queue.group, Proposal::bare(command))

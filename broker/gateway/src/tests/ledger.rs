@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use millrace_machine::{Machine, MemoryTables};
-use millrace_model::command::Receive;
+use millrace_model::command::{Delivered, Receive};
 use millrace_model::ledger::{
     ChangeError, GroupStatus, MemberChange, MemberStatus, Message, Status,
 };
@@ -49,7 +49,7 @@ impl Group {
 /// What the door sees of a node.
 pub(super) struct MemoryLedger {
     clock: Clock,
-    groups: Mutex<[Group; 2]>,
+    groups: Mutex<Vec<Group>>,
     arrived: Notify,
     /// What every commit answers, while it is set.
     outage: Mutex<Option<Unavailable>>,
@@ -58,10 +58,11 @@ pub(super) struct MemoryLedger {
 }
 
 impl MemoryLedger {
-    pub(super) fn new(clock: Clock) -> Arc<Self> {
+    pub(super) fn new(clock: Clock, data_groups: u32) -> Arc<Self> {
+        let groups = (0..=data_groups).map(GroupId).map(Group::new).collect();
         Arc::new(Self {
             clock,
-            groups: Mutex::new([Group::new(GroupId::META), Group::new(GroupId::DATA)]),
+            groups: Mutex::new(groups),
             arrived: Notify::new(),
             outage: Mutex::new(None),
             stale: Mutex::new(0),
@@ -78,7 +79,7 @@ impl MemoryLedger {
         *self.stale.lock().unwrap() = publishes;
     }
 
-    fn groups(&self) -> MutexGuard<'_, [Group; 2]> {
+    fn groups(&self) -> MutexGuard<'_, Vec<Group>> {
         self.groups.lock().unwrap()
     }
 
@@ -98,11 +99,8 @@ impl MemoryLedger {
         let mut groups = self.groups();
         let at = self.clock.now();
         let outcome = groups[group.0 as usize].apply(at, proposal);
-        let [meta, data] = &mut *groups;
-        if meta.machine.revision() > data.machine.revision() {
-            let news = meta.machine.news(data.machine.revision(), GroupId::DATA);
-            data.apply(at, Proposal::bare(Command::Adopt(news.expect("news"))));
-        }
+        adopt(at, &mut groups);
+        carry(at, &mut groups);
         if brings {
             self.arrived.notify_waiters();
         }
@@ -126,6 +124,37 @@ impl MemoryLedger {
             lease,
         };
         Ok(Ok(leases.into_iter().map(message).collect()))
+    }
+}
+
+/// Tells all data groups what changed in the catalog.
+fn adopt(at: Timestamp, groups: &mut [Group]) {
+    let (meta, data) = groups.split_first_mut().expect("group 0");
+    for (id, group) in (1..).map(GroupId).zip(data) {
+        if meta.machine.revision() > group.machine.revision() {
+            let news = meta.machine.news(group.machine.revision(), id);
+            group.apply(at, Proposal::bare(Command::Adopt(news.expect("news"))));
+        }
+    }
+}
+
+/// Carries what waits from each data group to each other one.
+fn carry(at: Timestamp, groups: &mut [Group]) {
+    for from in 1..groups.len() {
+        for to in 1..groups.len() {
+            let id = GroupId(to as u32);
+            let home = &groups[from];
+            let Some(cargo) = home.machine.cargo(id, 0).expect("sound tables") else {
+                continue;
+            };
+            let places = cargo.places.iter();
+            let payloads = places.map(|place| home.payload(*place)).collect();
+            let (upto, command) = (cargo.last(), Command::Deliver(cargo.deliver));
+            let outcome = groups[to].apply(at, Proposal { command, payloads });
+            assert_eq!(outcome, Outcome::Carried(upto));
+            let delivered = Command::Delivered(Delivered { to: id, upto });
+            groups[from].apply(at, Proposal::bare(delivered));
+        }
     }
 }
 
@@ -204,7 +233,8 @@ impl Ledger for MemoryLedger {
     }
 
     fn data_groups(&self) -> Vec<GroupId> {
-        vec![GroupId::DATA]
+        let count = self.groups().len() as u32;
+        (1..count).map(GroupId).collect()
     }
 
     fn status(&self) -> Status {

@@ -5,6 +5,7 @@ mod bad_input;
 mod catalog;
 mod document;
 mod events;
+mod groups;
 mod ledger;
 mod messages;
 mod operations;

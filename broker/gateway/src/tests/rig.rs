@@ -66,10 +66,15 @@ impl Door {
     }
 
     pub(super) fn with(config: GatewayConfig) -> Self {
+        Self::on(config, 1)
+    }
+
+    /// A door before so many data groups.
+    pub(super) fn on(config: GatewayConfig, data_groups: u32) -> Self {
         let now = Arc::new(AtomicU64::new(1_763_000_000_000));
         let hands = Arc::clone(&now);
         let clock = Clock::new(move || Timestamp(hands.load(Ordering::Relaxed)));
-        let ledger = MemoryLedger::new(clock.clone());
+        let ledger = MemoryLedger::new(clock.clone(), data_groups);
         let gateway = Gateway::new(
             Arc::clone(&ledger) as _,
             Arc::new(TestPlanner),
@@ -246,10 +251,13 @@ impl Door {
 
     /// Receives up to a thousand messages of the queue `work`.
     pub(super) async fn receive(&self) -> Vec<Value> {
-        let answer = self
-            .post("/v1/queues/work/receive", &json!({"max": 1000}))
-            .await
-            .expect(200);
+        self.receive_of("work").await
+    }
+
+    /// Receives up to a thousand messages of a queue.
+    pub(super) async fn receive_of(&self, queue: &str) -> Vec<Value> {
+        let path = format!("/v1/queues/{queue}/receive");
+        let answer = self.post(&path, &json!({"max": 1000})).await.expect(200);
         answer.json()["messages"]
             .as_array()
             .expect("messages")

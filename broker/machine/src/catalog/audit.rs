@@ -56,16 +56,9 @@ fn audit_subscriptions(topology: &Topology, violations: &mut Vec<String>) {
     for (topic, route) in &topology.topics {
         for subscription in route.subscriptions.values() {
             let config = &subscription.subscription.config;
-            let reached = config.to.iter().all(|(_, to)| {
-                let group = match to {
-                    DestinationRef::Queue(name) => {
-                        topology.queues.get(name).map(|queue| queue.group)
-                    }
-                    DestinationRef::Topic(name) => {
-                        topology.topics.get(name).map(|route| route.topic.group)
-                    }
-                };
-                group == Some(route.topic.group)
+            let reached = config.to.iter().all(|(_, to)| match to {
+                DestinationRef::Queue(name) => topology.queues.contains_key(name),
+                DestinationRef::Topic(name) => topology.topics.contains_key(name),
             });
             let plugin = config.plugin.as_ref();
             let bound = plugin.is_none_or(|it| topology.plugin(&it.name, &it.version).is_some());

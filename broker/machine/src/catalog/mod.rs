@@ -3,6 +3,7 @@
 mod audit;
 mod news;
 mod open;
+mod place;
 mod plugin;
 mod queue;
 mod subscription;
@@ -92,8 +93,9 @@ impl<T: Tables> Changing<'_, T> {
             C::PutTopic {
                 name,
                 config,
+                among,
                 expect,
-            } => self.put_topic(name, config, expect),
+            } => self.put_topic(name, config, &among, expect),
             C::DeleteTopic {
                 name,
                 cascade,
@@ -114,8 +116,9 @@ impl<T: Tables> Changing<'_, T> {
                 name,
                 config,
                 group,
+                among,
                 expect,
-            } => self.put_queue(name, config, group, expect),
+            } => self.put_queue(name, config, (group, &among), expect),
             C::DeleteQueue { name, expect } => self.delete_queue(&name, expect),
             C::PutPlugin { version } => self.put_plugin(version, component(places, body)?),
             C::DeletePlugin { name, version } => return self.delete_plugin(&name, version),

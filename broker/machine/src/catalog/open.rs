@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use millrace_model::catalog::{Queue, Route, Subscription, Topic};
+use millrace_model::catalog::{Placement, Queue, Route, Subscription, Topic};
 use millrace_model::{Fault, Name, PluginVersion, Revision, Tables, TopicId, Topology, row};
 
 use super::{Catalog, version};
@@ -13,17 +13,34 @@ use crate::scan::{damaged, each_row};
 impl Catalog {
     /// Reads the whole catalog: it is held in memory.
     pub(crate) fn open<T: Tables>(tables: &T, revision: Revision) -> Result<Self, Fault> {
+        let (topics, queues) = (topics(tables)?, queues(tables)?);
         let topology = Topology {
             revision,
             version: version::open(tables)?,
-            topics: topics(tables)?,
-            queues: queues(tables)?,
+            placement: placement(&topics, &queues),
+            topics,
+            queues,
             plugins: plugins(tables)?,
         };
         Ok(Self {
             topology: Arc::new(topology),
         })
     }
+}
+
+fn placement(topics: &ByName<Route>, queues: &ByName<Queue>) -> Placement {
+    let mut placement = Placement::default();
+    for route in topics.values() {
+        let group = route.topic.group;
+        placement.add_topic(group);
+        for subscription in route.subscriptions.values() {
+            placement.add_subscription(subscription.id, group);
+        }
+    }
+    for queue in queues.values() {
+        placement.add_queue(queue.id, queue.group);
+    }
+    placement
 }
 
 fn topics<T: Tables>(tables: &T) -> Result<BTreeMap<Name, Arc<Route>>, Fault> {

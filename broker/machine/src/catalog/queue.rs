@@ -7,6 +7,7 @@ use millrace_model::command::{Change, Expect};
 use millrace_model::subscription::DestinationRef;
 use millrace_model::{GroupId, Name, Outcome, QueueConfig, QueueId, Refusal, Tables, limit, row};
 
+use super::place::place;
 use super::{Changed, Changing, check, within};
 use crate::keys;
 
@@ -15,7 +16,7 @@ impl<T: Tables> Changing<'_, T> {
         &mut self,
         name: Name,
         config: QueueConfig,
-        group: GroupId,
+        (group, among): (GroupId, &[GroupId]),
         expect: Expect,
     ) -> Changed {
         let before = self.topology.queues.get(&name).cloned();
@@ -29,7 +30,10 @@ impl<T: Tables> Changing<'_, T> {
                 created: false,
             });
         }
-        let group = before.as_ref().map_or(group, |queue| queue.group);
+        let group = match &before {
+            Some(queue) => queue.group,
+            None => self.place_queue(&name, &config, among).unwrap_or(group),
+        };
         let dead_letter = self.dead_letter(&name, &config, group)?;
         let id = self.queue_id(&name, &config, before.as_deref())?;
         let queue = self.versioned(before.as_ref().map(|before| &before.queue), config);
@@ -42,12 +46,23 @@ impl<T: Tables> Changing<'_, T> {
         self.tell_queue(&queue, dead_letter);
         let key = keys::numbered(keys::CATALOG_QUEUE, id.0);
         self.tables.put(&key, row::encode_json(&*queue));
-        let queues = &mut Arc::make_mut(self.topology).queues;
-        queues.insert(name, queue.clone());
+        let topology = Arc::make_mut(self.topology);
+        topology.queues.insert(name, queue.clone());
+        if before.is_none() {
+            topology.placement.add_queue(id, group);
+        }
         Ok(Outcome::Queue {
             queue,
             created: before.is_none(),
         })
+    }
+
+    /// Where a new queue goes, if there is a choice: with its dead-letter queue, if it names one.
+    fn place_queue(&self, name: &Name, config: &QueueConfig, among: &[GroupId]) -> Option<GroupId> {
+        let dead_letter = config.dead_letter.as_ref().filter(|_| !among.is_empty());
+        let dead_letter = dead_letter.and_then(|it| self.topology.queues.get(&it.queue));
+        let group = dead_letter.map(|queue| queue.group);
+        group.or_else(|| place(self.topology, name, among))
     }
 
     /// The dead-letter queue that a configuration names.
@@ -118,7 +133,9 @@ impl<T: Tables> Changing<'_, T> {
         self.tell(queue.group, Change::QueueDeleted { id: queue.id });
         let key = keys::numbered(keys::CATALOG_QUEUE, queue.id.0);
         self.tables.remove(&key);
-        Arc::make_mut(self.topology).queues.remove(name);
+        let topology = Arc::make_mut(self.topology);
+        topology.queues.remove(name);
+        topology.placement.remove_queue(queue.id, queue.group);
         Ok(Outcome::Deleted)
     }
 
@@ -142,9 +159,10 @@ impl<T: Tables> Changing<'_, T> {
     }
 }
 
-/// The refusal to connect what lies in different groups: an event is accepted by one group.
-pub(super) fn apart(what: &str, group: GroupId) -> Refusal {
+/// The refusal to make a queue the dead-letter queue of one in another group: an entry moves between them within one
+/// entry of the log.
+fn apart(what: &str, group: GroupId) -> Refusal {
     Refusal::AlreadyExists(format!(
-        "{what} is placed in group {group}: use one in the same group"
+        "{what} is placed in group {group}: use one in the same group; a new queue that names it is placed there"
     ))
 }

@@ -7,10 +7,10 @@ use millrace_model::catalog::{Route, Subscription};
 use millrace_model::command::{Change, Expect};
 use millrace_model::subscription::DestinationRef;
 use millrace_model::{
-    Name, Outcome, Refusal, SubscriptionConfig, SubscriptionId, Tables, Topology, limit, row,
+    GroupId, Name, Outcome, Refusal, SubscriptionConfig, SubscriptionId, Tables, Topology, limit,
+    row,
 };
 
-use super::queue::apart;
 use super::{Changed, Changing, check, within};
 use crate::keys;
 
@@ -52,11 +52,14 @@ impl<T: Tables> Changing<'_, T> {
         let key = keys::subscription(route.topic.id, id);
         self.tables.put(&key, row::encode_json(&*subscription));
         let put = subscription.clone();
+        let group = route.topic.group;
         // A route that nobody else holds is changed in place.
         drop(route);
         self.change_route(topic, |subscriptions| {
             subscriptions.insert(name, put);
         });
+        let placement = &mut Arc::make_mut(self.topology).placement;
+        placement.add_subscription(id, group);
         Ok(Outcome::Subscription {
             subscription,
             created: before.is_none(),
@@ -76,13 +79,24 @@ impl<T: Tables> Changing<'_, T> {
         check(expect, Some(subscription.subscription.version))?;
         let id = subscription.id;
         self.revise();
-        self.tell(route.topic.group, Change::SubscriptionDeleted { id });
+        self.tell_deleted(route.topic.group, id);
         self.tables.remove(&keys::subscription(route.topic.id, id));
         drop(route);
         self.change_route(topic, |subscriptions| {
             subscriptions.remove(name);
         });
+        let placement = &mut Arc::make_mut(self.topology).placement;
+        placement.remove_subscription(id);
         Ok(Outcome::Deleted)
+    }
+
+    /// Tells the group of a topic that a subscription is deleted. With several groups, something may be on its way to
+    /// the subscription's parked list.
+    pub(super) fn tell_deleted(&mut self, group: GroupId, id: SubscriptionId) {
+        self.tell(group, Change::SubscriptionDeleted { id });
+        if self.topology.placement.groups().count() > 1 {
+            self.tell(group, Change::SubscriptionGone { id });
+        }
     }
 
     fn route(&self, topic: &Name) -> Result<Arc<Route>, Refusal> {
@@ -111,7 +125,7 @@ impl<T: Tables> Changing<'_, T> {
         change(&mut Arc::make_mut(route).subscriptions);
     }
 
-    /// Whether all destinations exist in the topic's group, and close no cycle and no long chain.
+    /// Whether all destinations exist, in whatever groups, and close no cycle and no long chain.
     fn check_destinations(
         &self,
         route: &Route,
@@ -126,19 +140,15 @@ impl<T: Tables> Changing<'_, T> {
         )?;
         let mut topics = Vec::new();
         for (_, to) in config.to.iter() {
-            let (what, group) = match to {
+            match to {
                 DestinationRef::Queue(name) => {
                     let queue = self.topology.queues.get(name);
-                    let queue = queue.ok_or_else(|| Refusal::QueueNotFound(name.to_string()))?;
-                    (format!("queue {name:?}"), queue.group)
+                    queue.ok_or_else(|| Refusal::QueueNotFound(name.to_string()))?;
                 }
                 DestinationRef::Topic(name) => {
                     topics.push(name);
-                    (format!("topic {name:?}"), self.route(name)?.topic.group)
+                    self.route(name)?;
                 }
-            };
-            if group != route.topic.group {
-                return Err(apart(&what, group));
             }
         }
         check_chain(self.topology, &route.topic.name, name, &topics)

@@ -8,11 +8,18 @@ use millrace_model::command::{Change, Expect};
 use millrace_model::subscription::DestinationRef;
 use millrace_model::{GroupId, Name, Outcome, Refusal, Tables, TopicConfig, TopicId, limit, row};
 
+use super::place::place;
 use super::{Changed, Changing, check, within};
 use crate::keys;
 
 impl<T: Tables> Changing<'_, T> {
-    pub(super) fn put_topic(&mut self, name: Name, config: TopicConfig, expect: Expect) -> Changed {
+    pub(super) fn put_topic(
+        &mut self,
+        name: Name,
+        config: TopicConfig,
+        among: &[GroupId],
+        expect: Expect,
+    ) -> Changed {
         let before = self.topology.topics.get(&name).cloned();
         let present = before.as_ref().map(|route| &route.topic);
         check(expect, present.map(|topic| topic.topic.version))?;
@@ -27,7 +34,10 @@ impl<T: Tables> Changing<'_, T> {
         }
         let (id, group) = match present {
             Some(topic) => (topic.id, topic.group),
-            None => (self.new_topic()?, GroupId::DATA),
+            None => {
+                let group = place(self.topology, &name, among).unwrap_or(GroupId::DATA);
+                (self.new_topic()?, group)
+            }
         };
         let topic = Arc::new(Topic {
             id,
@@ -43,7 +53,11 @@ impl<T: Tables> Changing<'_, T> {
             topic: topic.clone(),
             subscriptions,
         });
-        Arc::make_mut(self.topology).topics.insert(name, route);
+        let topology = Arc::make_mut(self.topology);
+        topology.topics.insert(name, route);
+        if created {
+            topology.placement.add_topic(group);
+        }
         Ok(Outcome::Topic { topic, created })
     }
 
@@ -69,11 +83,16 @@ impl<T: Tables> Changing<'_, T> {
         for subscription in route.subscriptions.values() {
             let id = subscription.id;
             self.tables.remove(&keys::subscription(topic.id, id));
-            self.tell(topic.group, Change::SubscriptionDeleted { id });
+            self.tell_deleted(topic.group, id);
         }
         self.tables.remove(&keys::numbered(keys::TOPIC, topic.id.0));
         self.tell(topic.group, Change::TopicDeleted { id: topic.id });
-        Arc::make_mut(self.topology).topics.remove(name);
+        let topology = Arc::make_mut(self.topology);
+        topology.topics.remove(name);
+        topology.placement.remove_topic(topic.group);
+        for subscription in route.subscriptions.values() {
+            topology.placement.remove_subscription(subscription.id);
+        }
         Ok(Outcome::Deleted)
     }
 

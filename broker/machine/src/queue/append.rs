@@ -15,6 +15,8 @@ pub(crate) struct Arrival {
     pub(crate) delay_ms: Option<u64>,
     /// The queue that it is a dead letter of.
     pub(crate) source: Option<Box<Source>>,
+    /// When it was accepted, if that was in another group, and so earlier than now. Delay and retention count from it.
+    pub(crate) accepted_at: Option<Timestamp>,
 }
 
 impl Queue {
@@ -28,14 +30,17 @@ impl Queue {
     ) -> u64 {
         let sequence = self.row.tail;
         let delay_ms = arrival.delay_ms.unwrap_or(self.rules.delay_ms);
-        let mut entry = Entry::new(arrival.payload, at, arrival.source);
-        if delay_ms > 0 {
-            self.delay(tables, sequence, &mut entry, at.plus_ms(delay_ms));
+        let enqueued_at = arrival.accepted_at.unwrap_or(at);
+        assert!(enqueued_at <= at, "nothing is accepted later than now");
+        let mut entry = Entry::new(arrival.payload, enqueued_at, arrival.source);
+        let due = enqueued_at.plus_ms(delay_ms);
+        if due > at {
+            self.delay(tables, sequence, &mut entry, due);
         }
         tables.insert(&keys::entry(self.id, sequence), entry.encode());
-        self.window.appended(sequence, &entry, delay_ms == 0);
-        if self.row.entries == 0 {
-            self.row.oldest = at;
+        self.window.appended(sequence, &entry, due <= at);
+        if self.row.entries == 0 || enqueued_at < self.row.oldest {
+            self.row.oldest = enqueued_at;
         }
         self.row.tail += 1;
         self.row.entries += 1;

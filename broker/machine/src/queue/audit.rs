@@ -14,6 +14,7 @@ use crate::scan::{damaged, each_row};
 /// What a walk over all rows of a queue found.
 #[derive(Default)]
 struct Found {
+    is_ordered: bool,
     entries: u64,
     bytes: u64,
     leased: u64,
@@ -23,13 +24,18 @@ struct Found {
 }
 
 impl Queue {
-    /// Compares memory with rows. `dead` are sequences that wait to be swept.
+    /// Compares memory with rows. `dead` are sequences that wait to be swept; `is_ordered` says that nothing came from
+    /// other groups, so that times never fall.
     pub(crate) fn audit<T: Tables>(
         &self,
         tables: &T,
         dead: Option<&Range<u64>>,
+        is_ordered: bool,
     ) -> Result<Vec<String>, Fault> {
-        let mut found = Found::default();
+        let mut found = Found {
+            is_ordered,
+            ..Found::default()
+        };
         self.audit_row(tables, &mut found)?;
         self.audit_delays(tables, &mut found)?;
         let (from, until) = (keys::entry(self.id, 0), keys::entry(self.id, u64::MAX));
@@ -136,7 +142,7 @@ impl Queue {
                 "is delayed in another way",
             ),
             (
-                entry.enqueued_at >= found.latest,
+                !found.is_ordered || entry.enqueued_at >= found.latest,
                 "is older than the one before",
             ),
             (
@@ -169,7 +175,7 @@ impl Queue {
             (found.leased == self.leases.len(), "a lease has no entry"),
             (ready == self.ready(), "the count of ready entries is wrong"),
             (
-                found.oldest.is_none_or(|oldest| self.row.oldest <= oldest),
+                !found.is_ordered || found.oldest.is_none_or(|oldest| self.row.oldest <= oldest),
                 "an entry is older than the oldest",
             ),
         ];

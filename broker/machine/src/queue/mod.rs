@@ -41,7 +41,8 @@ use window::Window;
 /// - A ready entry below the window's cover is in the window or in `returned`, and in one of them only.
 /// - Receives take the ready entry of the smallest sequence, whichever list holds it: what is in memory
 ///   never decides what is taken.
-/// - Entries are in the order of their time: `enqueued_at` never falls from one sequence to the next.
+/// - Entries are in the order in which they came. One that was carried here from another group was accepted earlier than
+///   it came, so `enqueued_at` may fall from one sequence to the next by that time.
 /// - `row.entries` counts all entries, `row.bytes` sums their sizes.
 #[derive(Debug)]
 pub(crate) struct Queue {

@@ -19,7 +19,8 @@ pub(crate) struct QueueRow {
     pub(crate) entries: u64,
     /// The sum of their sizes, in bytes.
     pub(crate) bytes: u64,
-    /// No entry came into the queue earlier: nothing outlives the retention before this time and it.
+    /// Nothing outlives the retention before this time and it. No entry came into the queue earlier, unless one was under
+    /// way from another group: it may live longer by that time, since retention looks at the first entry.
     pub(crate) oldest: Timestamp,
     /// No delay of an entry ends earlier: behind it lie the rows of delays that ended.
     pub(crate) delayed_from: Timestamp,

@@ -319,6 +319,7 @@ fn the_catalog_holds_a_bounded_number_of_things() {
     let mut group = Group::new(GroupId::META);
     let put = |count: usize| {
         Proposal::bare(Command::Catalog(CatalogCommand::PutTopic {
+            among: vec![],
             name: Name::new(&format!("topic{count}")).unwrap(),
             config: TopicConfig::default(),
             expect: Expect::Any,

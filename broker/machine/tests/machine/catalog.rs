@@ -69,6 +69,7 @@ fn proposal(command: &Do) -> Option<Proposal> {
     let mut payloads = vec![];
     let command = match command {
         Do::Topic(topic, small) => C::PutTopic {
+            among: vec![],
             name: name('t', *topic),
             config: TopicConfig {
                 max_message_bytes: small.then_some(100),
@@ -77,6 +78,7 @@ fn proposal(command: &Do) -> Option<Proposal> {
             expect,
         },
         Do::Queue(queue, delay, dead) => C::PutQueue {
+            among: vec![],
             name: name('q', *queue),
             config: QueueConfig {
                 delay_seconds: u64::from(*delay),

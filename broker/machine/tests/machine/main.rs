@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
 
 mod backlog;
+mod carriers;
 mod catalog;
 mod damage;
 mod naive;
+mod outbox;
 mod properties;
 mod script;
 mod scripts;

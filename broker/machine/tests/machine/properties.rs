@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use millrace_machine::{Machine, MemoryTables};
+use millrace_machine::{Cargo, Machine, MemoryTables};
 use millrace_model::command::{
-    Adopt, Change, Deduplication, Delivery, Extend, Nack, Park, Publish, Receive, Redrive, Routed,
-    Send, Settle, Unpark, Unparked,
+    Adopt, Carried, CarriedTo, Change, Deduplication, Deliver, Delivered, Delivery, Elsewhere,
+    Extend, Nack, Park, Publish, PublishAcross, Receive, Redrive, RedriveAcross, Routed, Send,
+    Settle, Unpark, UnparkAcross, Unparked,
 };
 use millrace_model::query::States;
 use millrace_model::queue::DeadLetter;
@@ -18,10 +19,19 @@ use millrace_model::{
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::naive::Naive;
+use crate::naive::{Naive, Waiting};
 use crate::world::Group;
 
 const QUEUES: u32 = 4;
+
+/// Queues of other groups, by the slots behind those of this one.
+const FAR_QUEUES: [(QueueId, GroupId); 2] = [
+    (QueueId(1_000_001), GroupId(2)),
+    (QueueId(1_000_002), GroupId(3)),
+];
+
+/// The subscription of another group, in the slot behind those of this one.
+const FAR_LIST: (SubscriptionId, GroupId) = (SubscriptionId(1_000_003), GroupId(2));
 
 /// One step of a run.
 #[derive(Clone, Debug)]
@@ -50,16 +60,27 @@ enum Do {
     Unpark(u32, Vec<(u64, Event)>),
     Tick,
     Forget(u32),
+    /// From a group, so far from what was taken in last, with items, against a revision that is too new.
+    Deliver(u32, u64, Vec<Arriving>, bool),
+    Delivered(u32, u64),
 }
 
 /// Deliveries with their delays and own forms, and parks.
 type Event = (Vec<(u32, Option<u64>, bool)>, Vec<u32>);
+
+/// Something from another group: a queue or a subscription, its delay, how long it was under way.
+type Arriving = (bool, u32, Option<u64>, u64);
 
 /// What varies of a configuration.
 type Config = (u64, Option<u64>, Option<u64>, Option<(u32, u32)>);
 
 fn queue() -> impl Strategy<Value = u32> {
     1..=QUEUES
+}
+
+/// A queue of this group, or of another one.
+fn any_queue() -> impl Strategy<Value = u32> {
+    prop_oneof![4 => queue(), 1 => QUEUES + 1..=QUEUES + 2]
 }
 
 fn delay() -> impl Strategy<Value = Option<u64>> {
@@ -71,8 +92,8 @@ fn key() -> impl Strategy<Value = Option<(u8, u64)>> {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let delivery = (queue(), delay(), any::<bool>());
-    let parks = prop_oneof![4 => Just(vec![]), 1 => vec(1..3_u32, 1..3)];
+    let delivery = (any_queue(), delay(), any::<bool>());
+    let parks = prop_oneof![4 => Just(vec![]), 1 => vec(1..4_u32, 1..3)];
     (vec(delivery, 0..4), parks)
 }
 
@@ -112,13 +133,21 @@ fn command() -> impl Strategy<Value = Do> {
         3 => (queue(), receipts(), delays())
             .prop_map(|(queue, receipts, delay)| Do::Extend(queue, receipts, delay)),
         1 => queue().prop_map(Do::Purge),
-        3 => (queue(), prop::option::weighted(0.3, queue()), 0..6_u32)
+        3 => (queue(), prop::option::weighted(0.3, any_queue()), 0..6_u32)
             .prop_map(|(queue, to, max)| Do::Redrive(queue, to, max)),
         2 => (1..3_u32, vec((1..6_u64, event()), 1..3))
             .prop_map(|(subscription, events)| Do::Unpark(subscription, events)),
         8 => Just(Do::Tick),
+        4 => (2..4_u32, 0..4_u64, vec(arriving(), 1..5), prop::bool::weighted(0.1))
+            .prop_map(|(from, at, items, is_new)| Do::Deliver(from, at, items, is_new)),
+        4 => (2..4_u32, 0..5_u64).prop_map(|(to, count)| Do::Delivered(to, count)),
         1 => (1..3_u32).prop_map(Do::Forget),
     ]
+}
+
+fn arriving() -> impl Strategy<Value = Arriving> {
+    let late = prop_oneof![2 => Just(0), 2 => 0..3_000_u64, 1 => 0..70_000_u64];
+    (prop::bool::weighted(0.8), 1..=QUEUES + 1, delay(), late)
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -137,6 +166,8 @@ struct Run {
     revision: u64,
     nonce: u64,
     receipts: Vec<Receipt>,
+    /// What was taken in last of each group.
+    taken: BTreeMap<GroupId, u64>,
     /// Ids are not used twice: what is deleted comes back under another one.
     queues: BTreeMap<u32, QueueId>,
     subscriptions: BTreeMap<u32, SubscriptionId>,
@@ -151,6 +182,7 @@ impl Run {
             revision: 0,
             nonce: 0,
             receipts: vec![],
+            taken: BTreeMap::new(),
             queues: (1..=QUEUES).map(|slot| (slot, QueueId(slot))).collect(),
             subscriptions: (1..3).map(|slot| (slot, SubscriptionId(slot))).collect(),
         };
@@ -183,6 +215,9 @@ impl Run {
                 self.receipts
                     .extend(leases.iter().map(|lease| lease.receipt));
             }
+            if let (Command::Deliver(deliver), Outcome::Carried(last)) = (&item.command, &outcome) {
+                self.taken.insert(deliver.source, *last);
+            }
             // How much a tick did is the machine's own affair.
             if !matches!(outcome, Outcome::Ticked { .. }) {
                 assert_eq!(outcome, expected, "{:?}", item.command);
@@ -213,6 +248,15 @@ impl Run {
             let answer = machine.query(&Query::Counters(queue)).unwrap();
             assert_eq!(answer, Answer::Counters(counters));
         }
+        for group in [GroupId(2), GroupId(3)] {
+            let (first, waiting) = self.naive.waiting(group);
+            let cargo = machine.cargo(group, 0).unwrap();
+            let is_same = cargo
+                .as_ref()
+                .is_none_or(|cargo| cargo.deliver.first == first);
+            assert!(is_same, "{cargo:?}");
+            assert_eq!(carried(cargo), waiting);
+        }
         for subscription in self.subscriptions.values().copied() {
             let query = Query::Parked {
                 subscription,
@@ -240,9 +284,16 @@ impl Run {
                 let id = self.subscriptions[&subscription];
                 let next = SubscriptionId(id.0 + 2);
                 self.subscriptions.insert(subscription, next);
-                self.adopt(Change::SubscriptionDeleted { id })
+                self.revision += 1;
+                Command::Adopt(Adopt {
+                    revision: Revision(self.revision),
+                    changes: vec![
+                        Change::SubscriptionDeleted { id },
+                        Change::SubscriptionGone { id },
+                    ],
+                })
             }
-            Do::Publish(topic, events, key, old) => Command::Publish(Publish {
+            Do::Publish(topic, events, key, old) => publish(Publish {
                 topic: TopicId(topic),
                 revision: Revision(self.revision - u64::from(old)),
                 deduplication: key.map(deduplication),
@@ -259,13 +310,21 @@ impl Run {
                     delay_ms,
                 })
             }
-            Do::Unpark(subscription, events) => Command::Unpark(Unpark {
+            Do::Unpark(subscription, events) => unpark(Unpark {
                 subscription: self.subscriptions[&subscription],
                 revision: Revision(self.revision),
                 events: events
                     .iter()
                     .map(|(sequence, event)| self.unparked(*sequence, event, &mut payloads))
                     .collect(),
+            }),
+            Do::Deliver(from, at, items, is_new) => {
+                payloads = vec![Bytes::from_static(b"carried"); items.len()];
+                self.deliver(GroupId(from), at, &items, is_new)
+            }
+            Do::Delivered(to, count) => Command::Delivered(Delivered {
+                to: GroupId(to),
+                upto: self.naive.waiting(GroupId(to)).0 - 1 + count,
             }),
             other => self.bare(other),
         };
@@ -298,13 +357,65 @@ impl Run {
                 visibility_ms,
             }),
             Do::Purge(queue) => Command::Purge(self.queues[&queue]),
-            Do::Redrive(queue, to, max) => Command::Redrive(Redrive {
-                queue: self.queues[&queue],
-                to: to.map(|to| self.queues[&to]),
-                max,
-            }),
+            Do::Redrive(queue, to, max) => {
+                let redrive = Redrive {
+                    queue: self.queues[&queue],
+                    to: to.map(|to| self.queue(to)),
+                    max,
+                };
+                match to.and_then(|to| elsewhere().queue(self.queue(to))) {
+                    Some(group) => Command::RedriveAcross(RedriveAcross {
+                        redrive,
+                        group,
+                        revision: Revision(self.revision),
+                    }),
+                    None => Command::Redrive(redrive),
+                }
+            }
             _ => Command::Tick,
         }
+    }
+
+    /// The queue of a slot, in whatever group.
+    fn queue(&self, slot: u32) -> QueueId {
+        let far = slot
+            .checked_sub(QUEUES + 1)
+            .map(|at| FAR_QUEUES[at as usize]);
+        far.map_or_else(|| self.queues[&slot], |(id, _)| id)
+    }
+
+    /// The subscription of a slot, in whatever group.
+    fn subscription(&self, slot: u32) -> SubscriptionId {
+        let own = self.subscriptions.get(&slot).copied();
+        own.unwrap_or(FAR_LIST.0)
+    }
+
+    /// What comes from another group: some of it again, or behind a gap.
+    fn deliver(&self, source: GroupId, at: u64, items: &[Arriving], is_new: bool) -> Command {
+        let last = self.taken.get(&source).copied().unwrap_or(0);
+        let item = |(ordinal, (to_queue, slot, delay_ms, late)): (usize, &Arriving)| Carried {
+            payload: ordinal as u32,
+            accepted_at: Timestamp(self.at.0 + 100 - (late + 100).min(self.at.0)),
+            to: if *to_queue {
+                CarriedTo::Queue {
+                    queue: self.queue(*slot),
+                    delay_ms: *delay_ms,
+                }
+            } else {
+                CarriedTo::Parked {
+                    subscription: self.subscription(*slot % 3 + 1),
+                    code: "paused".to_owned(),
+                    detail: format!("after {late}"),
+                    plugin: None,
+                }
+            },
+        };
+        Command::Deliver(Deliver {
+            source,
+            first: (last + at).saturating_sub(1).max(1),
+            revision: Revision(self.revision + u64::from(is_new)),
+            items: items.iter().enumerate().map(item).collect(),
+        })
     }
 
     /// Some receipts of a queue, the younger the likelier; now and then one of another queue.
@@ -394,14 +505,14 @@ impl Run {
                 payloads.push("changed".into());
             }
             Delivery {
-                queue: self.queues[queue],
+                queue: self.queue(*queue),
                 payload: payloads.len() as u32 - 1 - before,
                 delay_ms: *delay_ms,
             }
         };
         let deliveries = deliveries.iter().map(&mut delivery).collect();
         let park = |subscription: &u32| Park {
-            subscription: self.subscriptions[subscription],
+            subscription: self.subscription(*subscription),
             payload: 0,
             code: "paused".to_owned(),
             detail: format!("subscription {subscription}"),
@@ -409,6 +520,45 @@ impl Run {
         };
         (deliveries, parks.iter().map(park).collect())
     }
+}
+
+/// What is not in this group.
+fn elsewhere() -> Elsewhere {
+    Elsewhere {
+        queues: FAR_QUEUES.to_vec(),
+        subscriptions: vec![FAR_LIST],
+    }
+}
+
+fn publish(publish: Publish) -> Command {
+    let elsewhere = elsewhere();
+    let far = |queue| elsewhere.queue(queue).is_some();
+    let mut events = publish.events.iter();
+    if events
+        .any(|event| event.deliveries.iter().any(|it| far(it.queue)) || !event.parked.is_empty())
+    {
+        return Command::PublishAcross(PublishAcross { publish, elsewhere });
+    }
+    Command::Publish(publish)
+}
+
+fn unpark(unpark: Unpark) -> Command {
+    let elsewhere = elsewhere();
+    Command::UnparkAcross(UnparkAcross { unpark, elsewhere })
+}
+
+/// A cargo as the model has it.
+fn carried(cargo: Option<Cargo>) -> Vec<Waiting> {
+    let Some(Cargo { deliver, places }) = cargo else {
+        return vec![];
+    };
+    let items = deliver.items.into_iter();
+    let waiting = items.map(|carried| Waiting {
+        payload: places[carried.payload as usize],
+        accepted_at: carried.accepted_at,
+        to: carried.to,
+    });
+    waiting.collect()
 }
 
 fn name(queue: u32) -> Name {

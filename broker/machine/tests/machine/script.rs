@@ -79,6 +79,25 @@ impl Script {
                 let applied = world.data.apply(world.at, vec![proposal]);
                 return Some(show::applied(&world.data, &applied));
             }
+            "group" => world.focus(GroupId(line.word(0).parse().unwrap())),
+            "carry" => {
+                let (group, applied) = world.carry(GroupId(line.word(0).parse().unwrap()));
+                return Some(show::applied(group, &applied));
+            }
+            "outbox" => {
+                let to = GroupId(line.word(0).parse().unwrap());
+                let mut boxes = world.data.machine.outboxes();
+                let outbox = boxes.find(|(group, _)| *group == to);
+                return Some(vec![outbox.map_or("none".to_owned(), |(_, outbox)| {
+                    let (first, rows) = (outbox.first, outbox.rows());
+                    format!("{rows} from {first}, bytes {}", outbox.bytes)
+                })]);
+            }
+            "dropped" => {
+                let dropped = world.data.machine.dropped();
+                let dropped = dropped.map(|(from, count)| format!("{count} from group {from}"));
+                return Some(dropped.collect());
+            }
             "reopen" => {
                 world.meta.reopen();
                 world.data.reopen();

@@ -6,7 +6,7 @@ use millrace_machine::Applied;
 use millrace_model::command::{Adopt, Change};
 use millrace_model::outcome::{Lease, Settled};
 use millrace_model::query::{EntryState, ParkedEvent, Peeked};
-use millrace_model::{Answer, FormatVersion, Outcome, Refusal, Timestamp, Topology};
+use millrace_model::{Answer, FormatVersion, GroupId, Outcome, Refusal, Timestamp, Topology};
 
 use crate::world::Group;
 
@@ -78,6 +78,7 @@ fn outcome(group: &Group, outcome: &Outcome) -> Vec<String> {
             format!("redriven {}, parked {}", unparked.redriven, unparked.parked)
         }
         Outcome::Ticked { work } => format!("did {work}"),
+        Outcome::Carried(upto) => format!("carried up to {upto}"),
     };
     vec![line]
 }
@@ -171,7 +172,8 @@ fn topology(topology: &Topology) -> Vec<String> {
     }
     for (name, route) in &topology.topics {
         let (id, version) = (route.topic.id, route.topic.topic.version);
-        lines.push(format!("topic {name} t{id} version {version}"));
+        let group = group_of(route.topic.group);
+        lines.push(format!("topic {name} t{id} version {version}{group}"));
         for (name, subscription) in &route.subscriptions {
             let (id, version) = (subscription.id, subscription.subscription.version);
             lines.push(format!("  subscription {name} s{id} version {version}"));
@@ -181,14 +183,23 @@ fn topology(topology: &Topology) -> Vec<String> {
         let set = &queue.queue;
         let (created, updated) = (set.created_at.0, set.updated_at.0);
         let (id, version) = (queue.id, set.version);
+        let group = group_of(queue.group);
         lines.push(format!(
-            "queue {name} q{id} version {version} created {created} updated {updated}"
+            "queue {name} q{id} version {version} created {created} updated {updated}{group}"
         ));
     }
     for ((name, version), plugin) in &topology.plugins {
         lines.push(format!("plugin {name}@{version} {}", plugin.digest));
     }
     lines
+}
+
+/// A group other than the first.
+fn group_of(group: GroupId) -> String {
+    match group {
+        GroupId::DATA => String::new(),
+        group => format!(" in group {group}"),
+    }
 }
 
 /// News.
@@ -207,6 +218,7 @@ pub(crate) fn news(news: &Adopt) -> Vec<String> {
         Change::QueueDeleted { id } => format!("queue q{id} gone"),
         Change::TopicDeleted { id } => format!("topic t{id} gone"),
         Change::SubscriptionDeleted { id } => format!("subscription s{id} gone"),
+        Change::SubscriptionGone { id } => format!("subscription s{id} gone for good"),
     }));
     lines
 }

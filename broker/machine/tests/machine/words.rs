@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use millrace_model::command::{
-    CatalogCommand, Deduplication, Delivery, Expect, Extend, Nack, Park, Publish, Receive, Redrive,
-    Routed, Send, Settle, Unpark, Unparked,
+    CatalogCommand, Deduplication, Delivered, Delivery, Elsewhere, Expect, Extend, Nack, Park,
+    Publish, PublishAcross, Receive, Redrive, RedriveAcross, Routed, Send, Settle, Unpark,
+    UnparkAcross, Unparked,
 };
 use millrace_model::plugin::{Description, World};
 use millrace_model::topic::JsonDocument;
@@ -23,6 +24,8 @@ pub(crate) struct Line<'a> {
 
 const OPTIONS: &[&str] = &[
     "after",
+    "among",
+    "away",
     "cascade",
     "delay",
     "expect",
@@ -115,11 +118,41 @@ impl<'a> Line<'a> {
         })
     }
 
+    /// Groups that a new thing may be placed in: `among=1,2`.
+    fn among(&self) -> Vec<GroupId> {
+        let groups = self.option("among").into_iter();
+        let groups = groups.flat_map(|groups| groups.split(','));
+        groups
+            .map(|group| GroupId(group.parse().unwrap()))
+            .collect()
+    }
+
+    /// What is in other groups: `away=q2@2,s1@3`.
+    fn elsewhere(&self) -> Elsewhere {
+        let mut elsewhere = Elsewhere::default();
+        let away = self.option("away").into_iter();
+        for (thing, group) in away.flat_map(|away| away.split(',')).map(at_group) {
+            if thing.starts_with('q') {
+                elsewhere.queues.push((QueueId(id(thing)), group));
+            } else {
+                let subscription = SubscriptionId(id(thing));
+                elsewhere.subscriptions.push((subscription, group));
+            }
+        }
+        elsewhere
+    }
+
     fn receipts(&self) -> Vec<Receipt> {
         let queue = QueueId(self.id(0));
         let receipts = self.words[1..].iter();
         receipts.map(|word| receipt(queue, word)).collect()
     }
+}
+
+/// A thing and its group: `q2@2`.
+fn at_group(text: &str) -> (&str, GroupId) {
+    let (thing, group) = text.split_once('@').unwrap();
+    (thing, GroupId(group.parse().unwrap()))
 }
 
 /// The number behind a letter.
@@ -150,6 +183,7 @@ pub(crate) fn catalog(line: &Line<'_>) -> Option<Proposal> {
         "put-topic" => CatalogCommand::PutTopic {
             name: line.name(0),
             config: line.config(),
+            among: line.among(),
             expect: line.expect(),
         },
         "delete-topic" => CatalogCommand::DeleteTopic {
@@ -172,6 +206,7 @@ pub(crate) fn catalog(line: &Line<'_>) -> Option<Proposal> {
             name: line.name(0),
             config: line.config(),
             group: GroupId(line.number("group").unwrap_or(1) as u32),
+            among: line.among(),
             expect: line.expect(),
         },
         "delete-queue" => CatalogCommand::DeleteQueue {
@@ -225,12 +260,17 @@ pub(crate) fn data(line: &Line<'_>, revision: Revision) -> Option<Proposal> {
     let command = match line.verb {
         "publish" => {
             let events = line.words[1..].iter();
-            Command::Publish(Publish {
+            let publish = Publish {
                 topic: TopicId(line.id(0)),
                 revision,
                 deduplication: line.deduplication(),
                 events: events.map(|word| routed(word, &mut payloads)).collect(),
-            })
+            };
+            let elsewhere = line.elsewhere();
+            match elsewhere.is_empty() {
+                true => Command::Publish(publish),
+                false => Command::PublishAcross(PublishAcross { publish, elsewhere }),
+            }
         }
         "send" => {
             let texts = line.words[1..].iter();
@@ -262,19 +302,40 @@ pub(crate) fn data(line: &Line<'_>, revision: Revision) -> Option<Proposal> {
             visibility_ms: line.number("visibility").unwrap(),
         }),
         "purge" => Command::Purge(queue()),
-        "redrive" => Command::Redrive(Redrive {
-            queue: queue(),
-            to: line.option("to").map(|to| QueueId(id(to))),
-            max: line.number("max").unwrap_or(1_000) as u32,
-        }),
+        "redrive" => {
+            let to = line.option("to");
+            let far = to.filter(|to| to.contains('@')).map(at_group);
+            let redrive = Redrive {
+                queue: queue(),
+                to: to.map(|to| QueueId(id(to.split('@').next().unwrap()))),
+                max: line.number("max").unwrap_or(1_000) as u32,
+            };
+            match far {
+                None => Command::Redrive(redrive),
+                Some((_, group)) => Command::RedriveAcross(RedriveAcross {
+                    redrive,
+                    group,
+                    revision,
+                }),
+            }
+        }
         "unpark" => {
             let events = line.words[1..].iter();
-            Command::Unpark(Unpark {
+            let unpark = Unpark {
                 subscription: SubscriptionId(line.id(0)),
                 revision,
                 events: events.map(|word| unparked(word, &mut payloads)).collect(),
-            })
+            };
+            let elsewhere = line.elsewhere();
+            match elsewhere.is_empty() {
+                true => Command::Unpark(unpark),
+                false => Command::UnparkAcross(UnparkAcross { unpark, elsewhere }),
+            }
         }
+        "delivered" => Command::Delivered(Delivered {
+            to: GroupId(line.word(0).parse().unwrap()),
+            upto: line.word(1).parse().unwrap(),
+        }),
         "tick" => Command::Tick,
         _ => return None,
     };

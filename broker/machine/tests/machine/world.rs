@@ -51,7 +51,9 @@ impl Group {
     pub(crate) fn check(&self) {
         assert_eq!(self.machine.audit().unwrap(), Vec::<String>::new());
         let rows = self.machine.tables().rows().keys();
-        let holders = rows.filter(|key| matches!(key[0], b'e' | b'p')).count();
+        let holders = rows
+            .filter(|key| matches!(key[0], b'e' | b'p' | b'o'))
+            .count();
         let references: u64 = self.machine.tables().references().values().sum();
         assert_eq!(references, holders as u64, "references and their holders");
     }
@@ -74,11 +76,13 @@ impl Group {
     }
 }
 
-/// A catalog and one data group.
+/// A catalog and data groups, one of which is looked at.
 pub(crate) struct World {
     pub(crate) meta: Group,
     pub(crate) data: Group,
     pub(crate) at: Timestamp,
+    /// The data groups that are not looked at.
+    others: BTreeMap<GroupId, Group>,
 }
 
 impl World {
@@ -87,13 +91,38 @@ impl World {
             meta: Group::new(GroupId::META),
             data: Group::new(GroupId::DATA),
             at: Timestamp(0),
+            others: BTreeMap::new(),
         }
+    }
+
+    /// Looks at another data group from here on; a new one is empty.
+    pub(crate) fn focus(&mut self, id: GroupId) {
+        let group = self.others.remove(&id).unwrap_or_else(|| Group::new(id));
+        let before = std::mem::replace(&mut self.data, group);
+        self.others.insert(before.id, before);
+    }
+
+    /// Carries what waits first for another group there, and leaves it here as if the answer had been lost.
+    pub(crate) fn carry(&mut self, to: GroupId) -> (&Group, Applied) {
+        let cargo = self.data.machine.cargo(to, 0).unwrap();
+        let cargo = cargo.expect("something waits");
+        let texts = cargo
+            .places
+            .iter()
+            .map(|place| self.data.text(*place).into());
+        let proposal = Proposal {
+            payloads: texts.collect(),
+            command: Command::Deliver(cargo.deliver),
+        };
+        let target = self.others.entry(to).or_insert_with(|| Group::new(to));
+        let applied = target.apply(self.at, vec![proposal]);
+        (target, applied)
     }
 
     /// Makes the data group adopt what the catalog has for it.
     pub(crate) fn adopt(&mut self) -> Applied {
         let after = self.data.machine.revision();
-        let news = self.meta.machine.news(after, GroupId::DATA).unwrap();
+        let news = self.meta.machine.news(after, self.data.id).unwrap();
         let adopt = Proposal::bare(Command::Adopt(news));
         self.data.apply(self.at, vec![adopt])
     }

@@ -31,6 +31,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {}", config.listen))?;
     let mut options = ClusterOptions::new(&config.data, config.node);
     options.members = config.cluster.addresses().clone();
+    options.data_groups = config.groups;
     options.peer_listen = config.peer_listen;
     options.format_version_max = FormatVersion(config.format_version_max);
     let cluster = tokio::select! {

@@ -28,10 +28,12 @@ impl Naive {
                 .config
                 .retention_seconds
                 .map_or(u64::MAX, |it| it * 1_000);
-            queue
-                .entries
-                .retain(|entry| entry.enqueued_at.plus_ms(ms) > at);
-            queue.oldest = queue.entries.first().map_or(at, |entry| entry.enqueued_at);
+            while !queue.entries.is_empty() && queue.oldest.plus_ms(ms) <= at {
+                queue.oldest = queue.entries[0].enqueued_at;
+                if queue.oldest.plus_ms(ms) <= at {
+                    queue.entries.remove(0);
+                }
+            }
         }
         Outcome::Ticked { work: 0 }
     }
@@ -99,7 +101,10 @@ impl Naive {
         let entries = entries.map(|entry| entry.payload.index);
         let parked = self.parked.values().flat_map(|(_, events)| events);
         let mut references = BTreeMap::new();
-        for index in entries.chain(parked.map(|event| event.payload.index)) {
+        let waiting = self.outboxes.values().flat_map(|outbox| &outbox.waiting);
+        let waiting = waiting.map(|waiting| waiting.payload.index);
+        let parked = parked.map(|event| event.payload.index);
+        for index in entries.chain(parked).chain(waiting) {
             *references.entry(index).or_default() += 1;
         }
         references

@@ -1,22 +1,24 @@
 //! The rules once more, as simply as they can be told: lists that are searched from end to end. What the
 //! machine does is compared with this.
 
+mod groups;
 mod look;
 mod queue;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use millrace_model::command::{
-    Adopt, Change, Deduplication, Delivery, Extend, Nack, Park, Publish, Receive, Redrive, Send,
-    Settle, Unpark,
+    Adopt, Change, Deduplication, Delivery, Elsewhere, Extend, Nack, Park, Publish, Receive,
+    Redrive, Send, Settle, Unpark,
 };
 use millrace_model::outcome::{Accepted, Lease, Settled, Unparked};
 use millrace_model::query::ParkedEvent;
 use millrace_model::{
-    Command, Outcome, PayloadRef, QueueId, Receipt, Refusal, Revision, SubscriptionId, Timestamp,
-    TopicId, limit,
+    Command, GroupId, Outcome, PayloadRef, QueueId, Receipt, Refusal, Revision, SubscriptionId,
+    Timestamp, TopicId, limit,
 };
 
+pub(crate) use groups::Waiting;
 use queue::{Queue, State};
 
 #[derive(Clone, Debug)]
@@ -37,6 +39,9 @@ pub(crate) struct Naive {
     topics: BTreeMap<TopicId, u64>,
     remembered: Vec<Remembered>,
     parked: BTreeMap<SubscriptionId, (u64, Vec<ParkedEvent>)>,
+    outboxes: BTreeMap<GroupId, groups::Outbox>,
+    inboxes: BTreeMap<GroupId, u64>,
+    gone: BTreeSet<SubscriptionId>,
 }
 
 impl Naive {
@@ -51,7 +56,8 @@ impl Naive {
         match command {
             Command::Catalog(_) => panic!("data groups have no catalog"),
             Command::Adopt(adopt) => self.adopt(adopt),
-            Command::Publish(publish) => self.publish(publish, places),
+            Command::Publish(publish) => self.publish(publish, &Elsewhere::default(), places),
+            Command::PublishAcross(it) => self.publish(&it.publish, &it.elsewhere, places),
             Command::Send(send) => self.send(send, places),
             Command::Receive(receive) => self.receive(receive),
             Command::Ack(ack) => self.ack(ack),
@@ -62,7 +68,11 @@ impl Naive {
                 None => missing(*queue),
             },
             Command::Redrive(redrive) => self.redrive(redrive),
-            Command::Unpark(unpark) => self.unpark(unpark, places),
+            Command::Unpark(unpark) => self.unpark(unpark, &Elsewhere::default(), places),
+            Command::UnparkAcross(it) => self.unpark(&it.unpark, &it.elsewhere, places),
+            Command::RedriveAcross(across) => self.redrive_across(across),
+            Command::Deliver(deliver) => self.deliver(deliver, places),
+            Command::Delivered(delivered) => self.delivered(delivered),
             Command::Tick => self.tick(),
         }
     }
@@ -96,6 +106,7 @@ impl Naive {
             }
             Change::QueueDeleted { id } => drop(self.queues.remove(id)),
             Change::TopicDeleted { id } => drop(self.topics.remove(id)),
+            Change::SubscriptionGone { id } => self.gone(*id),
             Change::SubscriptionDeleted { id } => drop(self.parked.remove(id)),
         }
     }
@@ -143,18 +154,24 @@ impl Naive {
         &self,
         revision: Revision,
         mut deliveries: impl Iterator<Item = &'a Delivery>,
+        elsewhere: &Elsewhere,
     ) -> bool {
-        revision < self.revision
-            || deliveries.any(|delivery| !self.queues.contains_key(&delivery.queue))
+        let known = |id| self.queues.contains_key(&id) || elsewhere.queue(id).is_some();
+        revision < self.revision || deliveries.any(|delivery| !known(delivery.queue))
     }
 
-    fn publish(&mut self, publish: &Publish, places: &[PayloadRef]) -> Outcome {
+    fn publish(
+        &mut self,
+        publish: &Publish,
+        elsewhere: &Elsewhere,
+        places: &[PayloadRef],
+    ) -> Outcome {
         let (topic, asked) = (Some(publish.topic), publish.deduplication.as_ref());
         if let Some(outcome) = self.recall(topic, None, asked) {
             return outcome;
         }
         let deliveries = publish.events.iter().flat_map(|event| &event.deliveries);
-        if self.stale(publish.revision, deliveries) {
+        if self.stale(publish.revision, deliveries, elsewhere) {
             return Outcome::Refused(Refusal::StalePlan(self.revision));
         }
         let (mut results, mut from) = (vec![], 0);
@@ -162,7 +179,7 @@ impl Naive {
             let own = &places[from..from + event.payloads as usize];
             from += event.payloads as usize;
             let result = self
-                .follow(&event.deliveries, &event.parked, own)
+                .follow((&event.deliveries, &event.parked), elsewhere, own)
                 .map(|()| {
                     let sequence = self.topics.entry(publish.topic).or_default();
                     *sequence += 1;
@@ -180,18 +197,19 @@ impl Naive {
     /// Follows one plan on a copy, and keeps the copy if everything fitted.
     fn follow(
         &mut self,
-        deliveries: &[Delivery],
-        parks: &[Park],
+        plan: (&[Delivery], &[Park]),
+        elsewhere: &Elsewhere,
         places: &[PayloadRef],
     ) -> Result<(), Refusal> {
         let mut after = self.clone();
+        let (deliveries, parks) = after.hand_on(plan, elsewhere, places);
         for delivery in deliveries {
             let queue = after.queues.get_mut(&delivery.queue).unwrap();
             let payload = places[delivery.payload as usize];
             queue.append(self.at, payload, delivery.delay_ms, None)?;
         }
         for park in parks {
-            after.park(park, places[park.payload as usize]);
+            after.park(&park, places[park.payload as usize]);
         }
         *self = after;
         Ok(())
@@ -386,9 +404,9 @@ impl Naive {
         Outcome::Redriven(u64::from(moved))
     }
 
-    fn unpark(&mut self, unpark: &Unpark, places: &[PayloadRef]) -> Outcome {
+    fn unpark(&mut self, unpark: &Unpark, elsewhere: &Elsewhere, places: &[PayloadRef]) -> Outcome {
         let deliveries = unpark.events.iter().flat_map(|event| &event.deliveries);
-        if self.stale(unpark.revision, deliveries) {
+        if self.stale(unpark.revision, deliveries, elsewhere) {
             return Outcome::Refused(Refusal::StalePlan(self.revision));
         }
         let (mut outcome, mut from) = (Unparked::default(), 0);
@@ -411,7 +429,9 @@ impl Naive {
                 .iter()
                 .position(|park| park.subscription == unpark.subscription)
                 .map(|at| parks.remove(at));
-            if self.follow(&event.deliveries, &parks, &own).is_err() {
+            let plan = (&event.deliveries[..], &parks[..]);
+            let followed = self.follow(plan, elsewhere, &own);
+            if followed.is_err() {
                 outcome.parked += 1;
                 continue;
             }

@@ -74,6 +74,23 @@ impl Queue {
         self.next - 1
     }
 
+    /// Appends what another group accepted at `at`, which is earlier than `now`.
+    pub(super) fn append_carried(
+        &mut self,
+        at: Timestamp,
+        now: Timestamp,
+        payload: PayloadRef,
+        delay_ms: Option<u64>,
+    ) {
+        let oldest = self.oldest;
+        let was_empty = self.entries.is_empty();
+        let due = at.plus_ms(delay_ms.unwrap_or(self.config.delay_seconds * 1_000));
+        let delay_ms = due.since(now);
+        let sequence = self.append_anyway(now, payload, delay_ms, None);
+        self.entry(sequence).enqueued_at = at;
+        self.oldest = if was_empty { at } else { oldest.min(at) };
+    }
+
     pub(super) fn entry(&mut self, sequence: u64) -> &mut Entry {
         let mut entries = self.entries.iter_mut();
         entries.find(|entry| entry.sequence == sequence).unwrap()
