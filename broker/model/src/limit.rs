@@ -146,8 +146,8 @@ pub const PARKED_EVENTS_MAX: u64 = 1_000_000;
 /// How often a publish is planned again after its plan went stale.
 pub const PLAN_ATTEMPTS_MAX: usize = 8;
 
-/// Most data groups of one broker. Each costs a log stream and an election; ENGINE-STUDY measured that more than two a
-/// pair of cores lose throughput, so 16 serves machines of 32 cores.
+/// Most data groups of one broker. Each has batches and elections of its own, and more than one for two cores lose
+/// throughput: 16 serve machines of 32 cores.
 pub const DATA_GROUPS_MAX: u32 = 16;
 
 /// Deliveries that may wait to be carried to one other group; a publish that comes past it gets 429. An event is taken

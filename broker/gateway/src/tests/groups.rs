@@ -60,8 +60,8 @@ async fn parked_events_are_redriven_into_both_groups() {
     assert_eq!(door.receive().await, Vec::<Value>::new());
     let resumed = json!({"to": {"queue": "work"}});
     door.put(path, &resumed).await.expect(200);
-    let redriven = door.post(&format!("{path}/parked/redrive"), &json!({}));
-    let redriven = redriven.await.expect(200).json();
+    let path = format!("{path}/parked/redrive");
+    let redriven = door.post(&path, &json!({})).await.expect(200).json();
     assert_eq!(redriven, json!({"redriven": 1, "parked": 0}));
     assert_eq!(door.receive().await.len(), 1);
 }

@@ -12,5 +12,6 @@ mod properties;
 mod script;
 mod scripts;
 mod show;
+mod steps;
 mod words;
 mod world;
