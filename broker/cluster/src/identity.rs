@@ -312,7 +312,8 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let text = || fs::read_to_string(dir.path().join(FILE)).expect("there");
         let groups = |asked| {
-            let file = IdentityFile::open(dir.path(), 1, asked).expect("opened");
+            let file =
+                IdentityFile::open(dir.path(), 1, FormatVersion::MAX, asked).expect("opened");
             file.get().data_groups
         };
         assert_eq!(groups(None), 1);
@@ -326,10 +327,13 @@ mod tests {
             text().contains("\"format\":2"),
             "an older broker must not open it"
         );
-        let mut file = IdentityFile::open(dir.path(), 1, None).expect("opened");
+        let mut file = IdentityFile::open(dir.path(), 1, FormatVersion::MAX, None).expect("opened");
         let cluster = ClusterId::of(&BTreeMap::new());
         file.join(cluster, BTreeMap::new()).expect("joined");
         assert_eq!((groups(Some(4)), groups(None)), (2, 2));
+        let other = tempfile::tempdir().expect("a directory");
+        let old = IdentityFile::open(other.path(), 1, FormatVersion::MIN, Some(2));
+        assert!(message(old).contains("several data groups need format 2"));
     }
 
     #[test]
