@@ -38,6 +38,12 @@ fn a_replaced_node_gets_all_entries() {
     );
 
     cluster.node(3).kill();
+    // If it led: until there is another leader nobody can be removed.
+    for group in [0, crate::DATA_GROUP] {
+        cluster.wait("another leader", |cluster| {
+            cluster.leader(group).filter(|leader| *leader != 3)
+        });
+    }
     let began = Instant::now();
     replace(&mut cluster, 3, 1, 4);
     println!(
