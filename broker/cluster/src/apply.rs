@@ -226,6 +226,10 @@ impl Applier {
 
     /// Makes everything applied durable.
     pub(crate) fn flush(&mut self) -> Result<(), Fault> {
+        // What failed within a batch left it half done in memory: the log has it, the tables must not.
+        if let Some(fault) = &self.fault {
+            return Err(fault.clone());
+        }
         self.machine.tables_mut().flush()
     }
 

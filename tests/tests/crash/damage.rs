@@ -240,6 +240,10 @@ fn install_snapshot(trial: &mut Trial, node: u64) {
 fn reseed(trial: &mut Trial, patient: u64) -> u64 {
     let others = trial.others(&[patient]);
     let newcomer = trial.cluster.numbers().into_iter().max().expect("nodes") + 1;
+    // It may have led: until there is another leader nobody can be removed.
+    trial.serves_through(&others);
+    trial.run.fail_overs.pop();
+    trial.leader();
     replace(&mut trial.cluster, patient, others[0], newcomer);
     trial.load.point_to(&trial.cluster.urls());
     newcomer

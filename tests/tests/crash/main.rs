@@ -18,6 +18,7 @@ mod kill;
 mod lost_disk;
 mod partition;
 mod power;
+mod repair;
 mod rolling;
 mod slow;
 mod stopped;
