@@ -17,10 +17,10 @@ use openraft::storage::EntryResponder;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::{codec, simulated};
 use crate::snapshot::{self, SnapshotMeta};
 use crate::types::{Body, Membership, Outcomes, Position, StoredMembership, TypeConfig};
 use crate::waiters::WaitersByQueue;
+use crate::{codec, simulated};
 
 /// System row of the position of the last applied entry.
 const APPLIED: &str = "applied";

@@ -14,7 +14,6 @@ use millrace_model::{
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::simulated::net::TcpListener;
 use crate::apply::Applier;
 use crate::identity::IdentityFile;
 use crate::leadership::Leader;
@@ -24,6 +23,7 @@ use crate::options::ClusterOptions;
 use crate::peer::door;
 use crate::peer::peers::Peers;
 use crate::peer::standing::Standing;
+use crate::simulated::net::TcpListener;
 use crate::{catalog, formation, leadership, metrics, purge, spill, ticker};
 
 /// How long a leader that stops takes to hand over each group.

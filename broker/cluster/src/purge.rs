@@ -10,7 +10,11 @@ use crate::group::Group;
 /// Bytes of log that stay behind a snapshot when the group has other members, 64 MiB: a follower that was away for a
 /// moment goes on from the log, one that was away for longer gets a snapshot. Counted in whole segments. What rows refer
 /// to, and what a replay needs, stays anyway: see `millrace_store::refs`.
-const KEEP_BYTES: u64 = if cfg!(simulation) { 256 << 10 } else { 64 << 20 };
+const KEEP_BYTES: u64 = if cfg!(simulation) {
+    256 << 10
+} else {
+    64 << 20
+};
 
 /// How long is waited for a snapshot to be built: until the tables are flushed.
 const BUILD_PATIENCE: Duration = Duration::from_secs(60);

@@ -40,7 +40,8 @@ impl Client {
         let messages = match self.cluster.receive(group, receive, wait).await {
             Ok(Ok(messages)) => messages,
             Ok(Err(refusal)) => {
-                self.scene.object(format!("a receive from {name} is refused: {refusal}"));
+                self.scene
+                    .object(format!("a receive from {name} is refused: {refusal}"));
                 return Vec::new();
             }
             Err(_) => return Vec::new(),
@@ -53,7 +54,10 @@ impl Client {
             let text = String::from_utf8_lossy(&message.event);
             let id = text.split(' ').next().unwrap_or_default().to_owned();
             let sequence = message.lease.receipt.sequence;
-            self.scene.tell(format!("node {}: received {id} as {sequence} of {name}", self.node));
+            self.scene.tell(format!(
+                "node {}: received {id} as {sequence} of {name}",
+                self.node
+            ));
             self.scene.history.record(Fact::Delivered {
                 queue: name.to_owned(),
                 id,
@@ -88,7 +92,10 @@ impl Client {
                 receipts,
                 delay_ms,
             };
-            let _ = self.cluster.commit(group, Proposal::bare(Command::Nack(nack))).await;
+            let _ = self
+                .cluster
+                .commit(group, Proposal::bare(Command::Nack(nack)))
+                .await;
             return;
         }
         if !draining && percent(15) {
@@ -97,12 +104,18 @@ impl Client {
                 receipts: receipts.clone(),
                 visibility_ms: 2_000,
             };
-            let _ = self.cluster.commit(group, Proposal::bare(Command::Extend(extend))).await;
+            let _ = self
+                .cluster
+                .commit(group, Proposal::bare(Command::Extend(extend)))
+                .await;
             pause(500).await;
         }
         if self.scene.is_planted(Plant::Back) || self.ack(group, message).await {
             let answered_at = self.scene.history.tick();
-            self.scene.tell(format!("node {}: acked {} of {name}", self.node, receipt.sequence));
+            self.scene.tell(format!(
+                "node {}: acked {} of {name}",
+                self.node, receipt.sequence
+            ));
             self.scene.history.record(Fact::Acked {
                 queue: name.to_owned(),
                 sequence: receipt.sequence,

@@ -20,10 +20,15 @@ pub(crate) fn is_settled(scene: &Scene) -> bool {
         groups.entry(*group).or_default().push(audited);
     }
     let alike = |audits: &Vec<&Audited>| {
-        let applied = audits.iter().all(|audit| audit.applied == audits[0].applied);
+        let applied = audits
+            .iter()
+            .all(|audit| audit.applied == audits[0].applied);
         applied && audits.len() == members.len()
     };
-    scene.change.borrow().is_none() && scene.left.get() == Some(0) && groups.len() > 1 && groups.values().all(alike)
+    scene.change.borrow().is_none()
+        && scene.left.get() == Some(0)
+        && groups.len() > 1
+        && groups.values().all(alike)
 }
 
 /// What does not hold, in words.

@@ -100,10 +100,18 @@ impl Nemesis {
             let latency = self.latency;
             self.pairs(|one, other| sim.set_link_max_message_latency(one, other, latency));
         }
-        let due: Vec<_> = self.down.iter().filter(|(_, until)| is_due(**until)).map(|(node, _)| *node).collect();
+        let due: Vec<_> = self
+            .down
+            .iter()
+            .filter(|(_, until)| is_due(**until))
+            .map(|(node, _)| *node)
+            .collect();
         for node in due {
             self.down.remove(&node);
-            self.scene.stopping.borrow_mut().retain(|other| *other != node);
+            self.scene
+                .stopping
+                .borrow_mut()
+                .retain(|other| *other != node);
             simulation::revive(node);
             self.scene.tell(format!("node {node} starts"));
             sim.bounce(host(node).as_str());
@@ -116,7 +124,8 @@ impl Nemesis {
         match below(12) {
             10 => {
                 let ms = if percent(50) { 0 } else { below(150) };
-                self.scene.tell(format!("each sync of node {node} takes {ms} ms more"));
+                self.scene
+                    .tell(format!("each sync of node {node} takes {ms} ms more"));
                 simulation::set_slow(node, ms);
             }
             11 => self.replace(sim, node),
@@ -131,7 +140,8 @@ impl Nemesis {
             8 => {
                 // Time never goes back, so until a clock has caught up no lease ends.
                 let ms = i64::try_from(below(2 * SKEW_MS_MAX)).unwrap() - SKEW_MS_MAX.cast_signed();
-                self.scene.tell(format!("the clock of node {node} is {ms} ms off"));
+                self.scene
+                    .tell(format!("the clock of node {node} is {ms} ms off"));
                 simulation::set_skew(node, ms);
             }
             _ => self.transfer(node),
@@ -152,7 +162,8 @@ impl Nemesis {
         }
         let new = self.scene.next_number.get();
         self.scene.next_number.set(new + 1);
-        self.scene.tell(format!("node {new} is to take the place of node {node}"));
+        self.scene
+            .tell(format!("node {new} is to take the place of node {node}"));
         self.replacing = Some((node, new));
         *self.scene.change.borrow_mut() = Some(MemberChange::Remove { node });
         self.hosts.insert(new);
@@ -186,7 +197,9 @@ impl Nemesis {
             _ => Loss::Torn,
         };
         let changes = if percent(30) { 0 } else { below(60) };
-        self.scene.tell(format!("node {node} is to die after {changes} changes, losing {loss:?}"));
+        self.scene.tell(format!(
+            "node {node} is to die after {changes} changes, losing {loss:?}"
+        ));
         simulation::crash_after(node, changes, loss);
         if percent(30) {
             simulation::crash(node, loss);
@@ -207,11 +220,15 @@ impl Nemesis {
             }
             1 => {
                 self.scene.tell(format!("node {alone} is not heard"));
-                others.for_each(|other| sim.partition_oneway(host(alone).as_str(), host(other).as_str()));
+                others.for_each(|other| {
+                    sim.partition_oneway(host(alone).as_str(), host(other).as_str())
+                });
             }
             2 => {
                 self.scene.tell(format!("node {alone} hears nothing"));
-                others.for_each(|other| sim.partition_oneway(host(other).as_str(), host(alone).as_str()));
+                others.for_each(|other| {
+                    sim.partition_oneway(host(other).as_str(), host(alone).as_str())
+                });
             }
             _ => {
                 self.scene.tell("each node is not heard by the next one");
@@ -226,7 +243,8 @@ impl Nemesis {
     fn slow(&mut self, sim: &mut Sim<'_>, now_ms: u64) {
         let (node, ms) = (self.any(), 30 + below(400));
         self.slow_until = Some(now_ms + FAULT_MS);
-        self.scene.tell(format!("the links of node {node} take up to {ms} ms"));
+        self.scene
+            .tell(format!("the links of node {node} take up to {ms} ms"));
         let latency = Duration::from_millis(ms);
         for other in self.hosts.iter().copied().filter(|other| *other != node) {
             sim.set_link_max_message_latency(host(node).as_str(), host(other).as_str(), latency);

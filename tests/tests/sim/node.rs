@@ -22,7 +22,10 @@ fn options(scene: &Scene, node: u64) -> ClusterOptions {
     let mut options = ClusterOptions::new(simulation::root(node), node);
     let mut members = scene.members.borrow().clone();
     members.insert(node);
-    options.members = members.into_iter().map(|node| (node, format!("{}:7441", host(node)))).collect();
+    options.members = members
+        .into_iter()
+        .map(|node| (node, format!("{}:7441", host(node))))
+        .collect();
     options.peer_listen = "0.0.0.0:7441".parse().unwrap();
     options.snapshot_bytes = scene.snapshot_bytes;
     options.log.segment_bytes = 128 << 10;
@@ -46,7 +49,10 @@ pub(crate) async fn run(scene: Rc<Scene>, node: u64) {
         }
     };
     scene.tell(format!("node {node} has started"));
-    scene.running.borrow_mut().insert(node, Arc::downgrade(&cluster));
+    scene
+        .running
+        .borrow_mut()
+        .insert(node, Arc::downgrade(&cluster));
     let client = || Client {
         scene: Rc::clone(&scene),
         cluster: Arc::clone(&cluster),
@@ -123,9 +129,13 @@ impl Client {
         let is_made = match (&change, &made) {
             (_, Ok(())) => true,
             (MemberChange::Remove { node }, Err(ChangeError::NotFound(other))) => node == other,
+            (MemberChange::Add { .. }, Err(ChangeError::Conflict(reason))) => {
+                reason.ends_with("already")
+            }
             _ => false,
         };
-        self.scene.tell(format!("node {}: {change:?}: {made:?}", self.node));
+        self.scene
+            .tell(format!("node {}: {change:?}: {made:?}", self.node));
         if is_made {
             *wanted = None;
             match change {
@@ -162,8 +172,14 @@ impl Client {
         let mut left = 0;
         for queue in QUEUES {
             let queue = &topology.queues[&crate::client::name(queue)];
-            match self.cluster.query(queue.group, Query::Counters(queue.id)).await {
-                Ok(Answer::Counters(counters)) => left += counters.ready + counters.leased + counters.delayed,
+            match self
+                .cluster
+                .query(queue.group, Query::Counters(queue.id))
+                .await
+            {
+                Ok(Answer::Counters(counters)) => {
+                    left += counters.ready + counters.leased + counters.delayed
+                }
                 _ => return None,
             }
         }

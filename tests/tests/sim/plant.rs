@@ -22,8 +22,16 @@ pub(crate) enum Plant {
 impl Plant {
     /// By the name that is given on the command line.
     pub(crate) fn named(name: &str) -> Option<Self> {
-        let all = [Self::Lost, Self::Back, Self::Ghost, Self::Byte, Self::Batch, Self::Plan];
-        all.into_iter().find(|plant| format!("{plant:?}").to_lowercase() == name)
+        let all = [
+            Self::Lost,
+            Self::Back,
+            Self::Ghost,
+            Self::Byte,
+            Self::Batch,
+            Self::Plan,
+        ];
+        all.into_iter()
+            .find(|plant| format!("{plant:?}").to_lowercase() == name)
     }
 }
 

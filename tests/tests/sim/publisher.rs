@@ -44,7 +44,12 @@ impl Client {
 
     fn begin(&self, number: u64) -> String {
         let id = format!("{}-{number}-{:08x}", self.node, below(1 << 32));
-        let len = 20 + if percent(20) { below(EVENT_BYTES_MAX) } else { below(200) };
+        let len = 20
+            + if percent(20) {
+                below(EVENT_BYTES_MAX)
+            } else {
+                below(200)
+            };
         let filler = (0..len).map(|_| char::from(b'a' + u8::try_from(below(26)).unwrap()));
         let stored = Bytes::from(format!("{id} {}", filler.collect::<String>()));
         let queues = match below(4) {
@@ -128,7 +133,11 @@ impl Client {
             key: key(id),
             window_ms: WINDOW_MS,
         });
-        let queues: Vec<_> = event.queues.iter().map(|queue| &topology.queues[&name(queue)]).collect();
+        let queues: Vec<_> = event
+            .queues
+            .iter()
+            .map(|queue| &topology.queues[&name(queue)])
+            .collect();
         let mut stored = event.stored.to_vec();
         if event.attempts == 0 && self.scene.is_planted(Plant::Byte) {
             *stored.last_mut().unwrap() ^= 1;
@@ -166,7 +175,11 @@ impl Client {
     }
 
     fn end(&self, id: &str, acknowledged: bool, unknown: bool) {
-        self.scene.tell(format!("node {}: {id}: {}", self.node, if acknowledged { "acknowledged" } else { "not" }));
+        self.scene.tell(format!(
+            "node {}: {id}: {}",
+            self.node,
+            if acknowledged { "acknowledged" } else { "not" }
+        ));
         self.with(id, |event| {
             event.busy = false;
             event.acknowledged |= acknowledged;

@@ -30,13 +30,22 @@ pub(crate) fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let verbose = arguments.iter().any(|argument| argument == "--verbose");
-    let planted = arguments.iter().skip_while(|argument| *argument != "--plant");
+    let planted = arguments
+        .iter()
+        .skip_while(|argument| *argument != "--plant");
     let plant = planted.skip(1).find_map(|name| Plant::named(name));
     if verbose {
         let filter = tracing_subscriber::EnvFilter::from_default_env();
-        tracing_subscriber::fmt().with_env_filter(filter).without_time().init();
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .without_time()
+            .init();
     }
-    if run(seed, plant, verbose) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if run(seed, plant, verbose) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// Whether every promise was kept.
@@ -47,7 +56,9 @@ fn run(seed: u64, plant: Option<Plant>, verbose: bool) -> bool {
     let latency = Duration::from_millis(1 + below(20));
     let scene = Scene::new(nodes, snapshot_bytes, verbose);
     scene.plant.set(plant);
-    scene.tell(format!("{nodes} nodes, a snapshot each {snapshot_bytes} bytes, messages take up to {latency:?}"));
+    scene.tell(format!(
+        "{nodes} nodes, a snapshot each {snapshot_bytes} bytes, messages take up to {latency:?}"
+    ));
     let mut sim = Builder::new()
         .rng_seed(seed)
         .tick_duration(Duration::from_millis(1))
@@ -81,9 +92,15 @@ fn run(seed: u64, plant: Option<Plant>, verbose: bool) -> bool {
     );
     if !wrong.is_empty() {
         if !verbose {
-            scene.story.borrow().iter().for_each(|line| println!("{line}"));
+            scene
+                .story
+                .borrow()
+                .iter()
+                .for_each(|line| println!("{line}"));
         }
-        wrong.iter().for_each(|what| println!("seed {seed}: {what}"));
+        wrong
+            .iter()
+            .for_each(|what| println!("seed {seed}: {what}"));
     }
     // Threads and runtimes of what is left need not be taken down.
     std::mem::forget(sim);
@@ -118,7 +135,9 @@ fn step(sim: &mut Sim<'_>, scene: &Rc<Scene>, nemesis: &mut Nemesis, phases: &mu
         scene.phase.set(Phase::Done);
         return;
     }
-    simulation::objections().into_iter().for_each(|what| scene.object(what));
+    simulation::objections()
+        .into_iter()
+        .for_each(|what| scene.object(what));
     nemesis.step(sim, now_ms);
     match scene.phase.get() {
         Phase::Setup if now_ms > SETUP_MS_MAX => {
@@ -136,7 +155,10 @@ fn step(sim: &mut Sim<'_>, scene: &Rc<Scene>, nemesis: &mut Nemesis, phases: &mu
                 scene.phase.set(Phase::Done);
             } else if since > DRAIN_MS_MAX {
                 let audits = scene.audits.borrow().clone();
-                scene.object(format!("not settled in time: {:?} left, {audits:?}", scene.left.get()));
+                scene.object(format!(
+                    "not settled in time: {:?} left, {audits:?}",
+                    scene.left.get()
+                ));
                 scene.phase.set(Phase::Done);
             }
         }

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
+use crate::plant::Plant;
 use bytes::Bytes;
 use millrace_cluster::Cluster;
 use millrace_model::GroupId;
-use millrace_model::ledger::MemberChange;
 use millrace_model::digest::Digest;
+use millrace_model::ledger::MemberChange;
 use millrace_store::simulation;
-use crate::plant::Plant;
 use millrace_tests::{Fact, History, Outcome};
 
 /// Names of the queues.
@@ -144,7 +144,9 @@ impl Scene {
         let (first, digest) = *there.or_insert((node, audited.digest));
         if digest != audited.digest {
             let at = audited.applied;
-            self.object(format!("group {group} on node {node} is not what it is on node {first} at entry {at}"));
+            self.object(format!(
+                "group {group} on node {node} is not what it is on node {first} at entry {at}"
+            ));
         }
         self.audits.borrow_mut().insert((node, group), audited);
     }
@@ -167,8 +169,14 @@ impl Scene {
     pub(crate) fn close_history(&self) {
         for (id, published) in self.published.borrow().iter() {
             let outcome = match published {
-                Published { acknowledged: true, .. } => Outcome::Acknowledged,
-                Published { unknown: false, busy: false, .. } => Outcome::Refused,
+                Published {
+                    acknowledged: true, ..
+                } => Outcome::Acknowledged,
+                Published {
+                    unknown: false,
+                    busy: false,
+                    ..
+                } => Outcome::Refused,
                 _ => Outcome::Unknown,
             };
             self.history.record(Fact::Published {

@@ -11,8 +11,8 @@ use tokio::io::{AsyncRead, AsyncWrite, BufReader};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::simulated::net::TcpStream;
 use super::frame::{self, FRAME_BYTES_MAX, Frame, Kind, Outgoing, Parts};
+use crate::simulated::net::TcpStream;
 
 /// Most frames of one connection that wait to be written.
 const FRAMES_WAITING_MAX: usize = 256;

@@ -26,9 +26,9 @@ use super::message::{self, AppendReply, TransferAnswer, TransferForward, VoteAns
 use super::network::APPENDS_IN_FLIGHT_MAX;
 use super::snapshot::{self, Arriving, SnapshotHead};
 use super::standing::Standing;
-use crate::simulated::net::{TcpListener, TcpStream};
 use crate::forward;
 use crate::node::Node;
+use crate::simulated::net::{TcpListener, TcpStream};
 use crate::types::{Raft, TypeConfig};
 
 /// Most connections from peers: four from each of sixty others.

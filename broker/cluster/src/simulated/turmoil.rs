@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use millrace_model::GroupId;
 use millrace_store::simulation;
-use openraft::{EntryPayload, OptionalSend};
 use openraft::rt::AsyncRuntime;
+use openraft::{EntryPayload, OptionalSend};
 use openraft_rt_tokio::TokioRuntime;
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
@@ -137,4 +137,3 @@ impl AsyncRuntime for Runtime {
         self.0.block_on(future)
     }
 }
-

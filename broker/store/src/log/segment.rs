@@ -193,8 +193,7 @@ pub(crate) fn make_zeroed(path: &Path, size: u32, hurry: impl Fn() -> bool) -> R
 fn fill_zeroed(path: &Path, size: u32, hurry: impl Fn() -> bool) -> Result<(), IoFault> {
     let file = File::create(path).map_err(IoFault::at("create", path))?;
     // Learns of a full disk before anything is written; where it is not possible, writing will tell.
-    let allocated = match disk::fallocate(&file, FallocateFlags::empty(), 0, u64::from(size))
-    {
+    let allocated = match disk::fallocate(&file, FallocateFlags::empty(), 0, u64::from(size)) {
         Ok(()) => true,
         Err(rustix::io::Errno::OPNOTSUPP) => false,
         Err(e) => return Err(IoFault::at("allocate", path)(e)),

@@ -89,8 +89,7 @@ fn has_room(shared: &Shared) -> Result<(), IoFault> {
     if reserve == 0 {
         return Ok(());
     }
-    let stat =
-        disk::statvfs(&shared.dir).map_err(IoFault::at("ask for room in", &shared.dir))?;
+    let stat = disk::statvfs(&shared.dir).map_err(IoFault::at("ask for room in", &shared.dir))?;
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
     if free >= reserve + u64::from(shared.options.segment_bytes) {
         return Ok(());

@@ -167,7 +167,11 @@ impl File {
             Some(file) => image.files.get_mut(&file).ok_or_else(missing)?.sync(),
             None => image.sync_names(),
         }
-        if late { Ok(()) } else { world.changed(self.node) }
+        if late {
+            Ok(())
+        } else {
+            world.changed(self.node)
+        }
     }
 
     pub fn sync_data(&self) -> io::Result<()> {
@@ -291,9 +295,14 @@ pub(crate) fn fallocate(
 
 /// Writes all of `slices`.
 pub(crate) fn pwritev(file: &File, slices: &[IoSlice<'_>], at: u64) -> rustix::io::Result<usize> {
-    let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+    let bytes: Vec<u8> = slices
+        .iter()
+        .flat_map(|slice| slice.iter().copied())
+        .collect();
     let written = file.write_all_at(&bytes, at);
-    written.map(|()| bytes.len()).map_err(|_| rustix::io::Errno::IO)
+    written
+        .map(|()| bytes.len())
+        .map_err(|_| rustix::io::Errno::IO)
 }
 
 /// How much room there is.

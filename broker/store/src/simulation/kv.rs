@@ -319,7 +319,9 @@ impl AsRef<Keyspace> for Keyspace {
 
 impl Keyspace {
     fn rows(&self) -> Result<Arc<Rows>> {
-        let rows = self.db.with(|stored| stored.now.get(&*self.name).cloned())?;
+        let rows = self
+            .db
+            .with(|stored| stored.now.get(&*self.name).cloned())?;
         Ok(rows.unwrap_or_default())
     }
 
@@ -441,7 +443,10 @@ impl Iter {
 
     fn row(&mut self) -> Option<Pair> {
         let rows = self.rows.as_ref().ok()?;
-        let bounds = (self.from.as_ref().map(Vec::as_slice), self.until.as_ref().map(Vec::as_slice));
+        let bounds = (
+            self.from.as_ref().map(Vec::as_slice),
+            self.until.as_ref().map(Vec::as_slice),
+        );
         let (key, value) = rows.range::<[u8], _>(bounds).next()?;
         if !key.starts_with(&self.prefix) {
             return None;

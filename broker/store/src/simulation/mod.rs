@@ -6,8 +6,8 @@
 //! One thread runs all nodes; the lock around the world is never contended.
 
 pub(crate) mod disk;
-pub(crate) mod kv;
 mod image;
+pub(crate) mod kv;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -117,7 +117,10 @@ pub fn note_applied(group: u32, index: u64, term: u64, sum: u32) {
     let mut world = world();
     let first = *world.applied.entry((group, index)).or_insert((term, sum));
     if first != (term, sum) {
-        let what = format!("node {node} applies {term}/{sum:08x} at entry {index} of group {group}, where another applied {}/{:08x}", first.0, first.1);
+        let what = format!(
+            "node {node} applies {term}/{sum:08x} at entry {index} of group {group}, where another applied {}/{:08x}",
+            first.0, first.1
+        );
         world.objections.push(what);
     }
 }

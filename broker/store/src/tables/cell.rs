@@ -131,7 +131,9 @@ impl Cell {
                 || state.home.generation != generation;
             !there && !hopeless
         };
-        self.changed.wait_while(&self.state, state, STUCK, waiting).0
+        self.changed
+            .wait_while(&self.state, state, STUCK, waiting)
+            .0
     }
 
     /// What those who wait for the flusher wait on.

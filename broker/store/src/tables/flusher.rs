@@ -178,8 +178,9 @@ impl Flusher {
 
     fn write(&self, frozen: &Frozen) -> Result<(), Fault> {
         let start = Instant::now();
-        let mut batch = crate::kv::OwnedWriteBatch::with_capacity(self.db.clone(), frozen.rows.len())
-            .durability(Some(PersistMode::Buffer));
+        let mut batch =
+            crate::kv::OwnedWriteBatch::with_capacity(self.db.clone(), frozen.rows.len())
+                .durability(Some(PersistMode::Buffer));
         for (key, slot) in frozen.rows.iter() {
             key.with_bytes(|key| match slot.value() {
                 Some(value) => batch.insert(&frozen.home.rows, key, value.as_slice()),

@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
-use bytes::Bytes;
 use crate::kv::Keyspace;
+use bytes::Bytes;
 use millrace_model::{Fault, GroupId, PayloadRef};
 
 use crate::log::SegmentId;

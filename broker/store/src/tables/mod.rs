@@ -44,10 +44,10 @@ pub(crate) mod spilled;
 pub(crate) mod staging;
 pub(crate) mod state;
 pub(crate) mod store;
-#[cfg_attr(simulation, path = "threads_simulated.rs")]
-mod threads;
 #[cfg(test)]
 mod tests;
+#[cfg_attr(simulation, path = "threads_simulated.rs")]
+mod threads;
 
 pub use group::GroupTables;
 pub use handle::{Outside, TableHandle};

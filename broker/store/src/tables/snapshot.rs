@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use crate::kv::Readable;
+use bytes::Bytes;
 use millrace_model::tables::Row;
 use millrace_model::{Fault, GroupId, PayloadRef};
 
