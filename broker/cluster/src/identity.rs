@@ -192,6 +192,8 @@ fn fault(path: &Path, reason: impl std::fmt::Display) -> Fault {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn message(result: Result<IdentityFile, Fault>) -> String {
