@@ -64,7 +64,11 @@ impl Cluster {
                 Ok(()) => done += 1,
                 // A change that was cut off before is finished: some groups have it already.
                 Err(error @ (ChangeError::Conflict(_) | ChangeError::NotFound(_))) => {
-                    refused = refused.or(Some(error));
+                    // What is unfinished in one group must not hide behind what another has had before: whoever hears
+                    // that a node is no member takes it away, and its vote with it.
+                    if refused.as_ref().is_none_or(is_repeat) {
+                        refused = Some(error);
+                    }
                 }
                 Err(error) => return Err(error),
             }

@@ -19,6 +19,9 @@ const PAUSE_MS: u64 = 2_500;
 /// Longest time that a fault lasts.
 const FAULT_MS: u64 = 4_000;
 
+/// By how much a clock is wrong at most.
+const SKEW_MS_MAX: u64 = 20_000;
+
 /// What makes things go wrong.
 pub(crate) struct Nemesis {
     scene: Rc<Scene>,
@@ -81,9 +84,10 @@ impl Nemesis {
     fn heal(&mut self, sim: &mut Sim<'_>, now_ms: u64) {
         let peace = self.scene.phase.get() == Phase::Drain;
         if peace {
-            self.hosts
-                .iter()
-                .for_each(|node| simulation::set_slow(*node, 0));
+            for node in &self.hosts {
+                simulation::set_slow(*node, 0);
+                simulation::set_skew(*node, 0);
+            }
         }
         let is_due = |until: u64| peace || now_ms >= until;
         if self.cut_until.is_some_and(is_due) {
@@ -134,7 +138,8 @@ impl Nemesis {
             5..=6 => self.cut(sim, now_ms),
             7 => self.slow(sim, now_ms),
             8 => {
-                let ms = i64::try_from(below(120_000)).unwrap() - 60_000;
+                // Time never goes back, so until a clock has caught up no lease ends.
+                let ms = i64::try_from(below(2 * SKEW_MS_MAX)).unwrap() - SKEW_MS_MAX.cast_signed();
                 self.scene
                     .tell(format!("the clock of node {node} is {ms} ms off"));
                 simulation::set_skew(node, ms);

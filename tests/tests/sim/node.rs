@@ -129,6 +129,9 @@ impl Client {
         let is_made = match (&change, &made) {
             (_, Ok(())) => true,
             (MemberChange::Remove { node }, Err(ChangeError::NotFound(other))) => node == other,
+            (MemberChange::Add { .. }, Err(ChangeError::Conflict(reason))) => {
+                reason.ends_with("already")
+            }
             _ => false,
         };
         self.scene

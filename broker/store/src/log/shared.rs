@@ -34,7 +34,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(dir: PathBuf, options: LogOptions, state: State) -> Self {
-        let engine = Engine::default();
+        let engine = Engine::new();
         Self {
             dir,
             options,

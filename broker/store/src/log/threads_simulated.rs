@@ -55,6 +55,10 @@ struct Rest {
 }
 
 impl Engine {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
     pub(crate) fn signal(&self) -> Signal {
         Signal(Arc::clone(&self.wake))
     }

@@ -12,6 +12,8 @@ const SECTOR_BYTES: usize = 512;
 enum Renaming {
     Set(PathBuf, u64),
     Remove(PathBuf),
+    /// Both names change as one, as in the journal of a file system.
+    Move(PathBuf, PathBuf, u64),
 }
 
 /// The files of a disk.
@@ -111,12 +113,11 @@ impl Image {
         Some(file)
     }
 
-    /// Both names change as one, as they do in the journal of a file system.
     pub(crate) fn rename(&mut self, from: &Path, to: &Path) -> Option<()> {
         let file = self.names.remove(from)?;
-        self.set(to, file);
-        // Behind the new name: a crash in between leaves both, never none.
-        self.renamings.push(Renaming::Remove(from.to_path_buf()));
+        self.names.insert(to.to_path_buf(), file);
+        let renaming = Renaming::Move(from.to_path_buf(), to.to_path_buf(), file);
+        self.renamings.push(renaming);
         Some(())
     }
 
@@ -134,6 +135,10 @@ impl Image {
                 }
                 Renaming::Remove(path) => {
                     self.synced_names.remove(&path);
+                }
+                Renaming::Move(from, to, file) => {
+                    self.synced_names.remove(&from);
+                    self.synced_names.insert(to, file);
                 }
             }
         }
