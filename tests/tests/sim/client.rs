@@ -60,6 +60,7 @@ impl Client {
                 name,
                 config,
                 group,
+                among: Vec::new(),
                 expect,
             })
             .await;
@@ -69,6 +70,7 @@ impl Client {
         self.configure(&CatalogCommand::PutTopic {
             name,
             config,
+            among: Vec::new(),
             expect,
         })
         .await;
