@@ -7,6 +7,7 @@
 mod real {
     use std::time::SystemTime;
 
+    use tokio::runtime::{Handle, RuntimeFlavor};
     use tokio::sync::mpsc;
     use tokio::task::JoinHandle;
     use uuid::Uuid;
@@ -30,6 +31,15 @@ mod real {
         work: impl FnOnce() -> R + Send + 'static,
     ) -> JoinHandle<R> {
         tokio::task::spawn_blocking(work)
+    }
+
+    /// Does `work`, which waits for the disk, where it is; what else this thread would run goes to another one.
+    pub(crate) fn waiting<R>(work: impl FnOnce() -> R) -> R {
+        let flavor = Handle::try_current().map(|runtime| runtime.runtime_flavor());
+        match flavor {
+            Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+            _ => work(),
+        }
     }
 
     /// Gives the items one by one to whoever takes them, on a thread that may wait for the disk.

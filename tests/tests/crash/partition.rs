@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use millrace_tests::{Client, Cluster};
+use millrace_tests::{Client, Cluster, Hosts};
 
 use crate::trial::Trial;
 use crate::{alone, long, seed};
@@ -20,67 +20,42 @@ const STALL_MAX: Duration = Duration::from_secs(3);
 const LOSS_PERCENT: u32 = 30;
 const LOSSY: Duration = Duration::from_secs(12);
 
-#[test]
-fn a_leader_that_is_cut_off_refuses_and_the_others_serve() {
+/// The leader is cut so: it refuses, the others go on with another one.
+fn leader_is_cut(name: &'static str, times: u32, how: fn(&Hosts, u64, &[u64])) {
     let _alone = alone();
-    let mut trial = on_hosts("leader cut off", 3);
-    for _ in 0..long(2) {
+    let mut trial = on_hosts(name, 3);
+    for _ in 0..long(times) {
         let leader = trial.leader();
         let others = trial.others(&[leader]);
-        cut(
-            &mut trial,
-            &others,
-            |trial| {
-                trial.cluster.hosts().isolate(leader);
-            },
-            |trial| refuses(trial, leader),
-        );
+        let apart = |trial: &Trial| how(trial.cluster.hosts(), leader, &others);
+        cut(&mut trial, &others, apart, |trial| refuses(trial, leader));
     }
     trial.end();
+}
+
+#[test]
+fn a_leader_that_is_cut_off_refuses_and_the_others_serve() {
+    leader_is_cut("leader cut off", 2, |hosts, leader, _| {
+        hosts.isolate(leader);
+    });
 }
 
 #[test]
 fn a_leader_that_is_not_heard_is_replaced() {
-    let _alone = alone();
-    let mut trial = on_hosts("leader not heard", 3);
-    for _ in 0..long(1) {
-        let leader = trial.leader();
-        let others = trial.others(&[leader]);
-        cut(
-            &mut trial,
-            &others,
-            |trial| {
-                let hosts = trial.cluster.hosts();
-                others
-                    .iter()
-                    .for_each(|other| hosts.drop_from(leader, *other));
-            },
-            |trial| refuses(trial, leader),
-        );
-    }
-    trial.end();
+    leader_is_cut("leader not heard", 1, |hosts, leader, others| {
+        for other in others {
+            hosts.drop_from(leader, *other);
+        }
+    });
 }
 
 #[test]
 fn a_leader_that_hears_nothing_is_replaced() {
-    let _alone = alone();
-    let mut trial = on_hosts("leader hears nothing", 3);
-    for _ in 0..long(1) {
-        let leader = trial.leader();
-        let others = trial.others(&[leader]);
-        cut(
-            &mut trial,
-            &others,
-            |trial| {
-                let hosts = trial.cluster.hosts();
-                others
-                    .iter()
-                    .for_each(|other| hosts.drop_from(*other, leader));
-            },
-            |trial| refuses(trial, leader),
-        );
-    }
-    trial.end();
+    leader_is_cut("leader hears nothing", 1, |hosts, leader, others| {
+        for other in others {
+            hosts.drop_from(*other, leader);
+        }
+    });
 }
 
 #[test]

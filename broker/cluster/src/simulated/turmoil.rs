@@ -44,6 +44,11 @@ pub(crate) fn uuid() -> Uuid {
     Uuid::from_u64_pair(simulation::random(), simulation::random())
 }
 
+/// Does `work`.
+pub(crate) fn waiting<R>(work: impl FnOnce() -> R) -> R {
+    work()
+}
+
 /// Never: `work` runs at once, on the one thread of the simulation.
 pub(crate) fn blocking<R: Send + 'static>(
     work: impl FnOnce() -> R + Send + 'static,
