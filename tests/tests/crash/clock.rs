@@ -13,7 +13,7 @@ use crate::{alone, seed};
 /// A lease that no clock may end early, nor keep from ending.
 const LEASE: Duration = Duration::from_secs(5);
 /// By how much it may be ended early: a fiftieth, and the coarseness of clocks.
-const EARLY_MAX: Duration = Duration::from_millis(150);
+const EARLY_MAX: Duration = Duration::from_millis(500);
 /// By how much it may end late, on a busy machine and after a fail-over.
 const LATE_MAX: Duration = Duration::from_secs(5);
 

@@ -16,10 +16,10 @@ static BULK: [u8; 256 * 1024] = [b'x'; 256 * 1024];
 const BULK_EVENTS: usize = 800;
 /// Events of the bulk that are there to be received when a disk is full.
 const BEFORE: usize = 20;
-/// Longest wait for what a node without room says of itself; it may say nothing while its tables wait for room.
-const ANSWER_MAX: Duration = Duration::from_secs(2);
+/// Longest wait for what a node without room says of itself.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// The load may stand still for so long when a follower has no room.
-const STALL_MAX_SECONDS: f64 = 3.0;
+const STALL_MAX_SECONDS: f64 = 5.0;
 
 #[test]
 fn a_follower_without_room_holds_up_nobody() {

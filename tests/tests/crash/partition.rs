@@ -14,9 +14,9 @@ const WHOLE: Duration = Duration::from_secs(1);
 /// A node without a majority knows it after this time, and refuses at once from then on.
 const KNOWN_AFTER: Duration = Duration::from_secs(3);
 /// The slowest refusal. Half a second is spent on trying again; the rest is a busy machine.
-const REFUSED_WITHIN: Duration = Duration::from_millis(1500);
+const REFUSED_WITHIN: Duration = Duration::from_secs(3);
 /// The load may stand still for so long when a node that does not lead is cut off.
-const STALL_MAX: Duration = Duration::from_secs(3);
+const STALL_MAX: Duration = Duration::from_secs(5);
 const LOSS_PERCENT: u32 = 30;
 const LOSSY: Duration = Duration::from_secs(12);
 

@@ -15,7 +15,7 @@ const SLOW: Duration = Duration::from_secs(8);
 /// Writes a second that a slow disk takes.
 const WRITES_A_SECOND: u32 = 20;
 /// The load may stand still for so long when a disk is slow.
-const STALL_MAX: Duration = Duration::from_secs(3);
+const STALL_MAX: Duration = Duration::from_secs(5);
 
 #[test]
 fn a_leader_whose_disk_hangs_is_replaced() {
