@@ -163,7 +163,11 @@ pub(crate) async fn change_members(
     change: GroupChange,
 ) -> Result<(), ChangeError> {
     let _gate = match &change {
-        GroupChange::Add(newcomer, member) if group.id == GroupId::META => {
+        // A newcomer may lead group 0 by the time that its addition to the other groups is tried again: it is no newcomer
+        // here any more, and nobody greets itself.
+        GroupChange::Add(newcomer, member)
+            if group.id == GroupId::META && *newcomer != node.peers.standing.node =>
+        {
             let gate = node.peers.standing.gate.lock().await;
             check_newcomer(node, *newcomer, member).await?;
             Some(gate)
