@@ -82,7 +82,8 @@ impl Batcher {
         match Arc::clone(&self.slots).try_acquire_owned() {
             Ok(slot) if idle => {
                 let batch = vec![waiting];
-                send(&self.raft, &self.load, &self.clock, batch, slot).await;
+                // Boxed, as it is rare on a busy broker: the future of every commit is copied with what it may hold.
+                Box::pin(send(&self.raft, &self.load, &self.clock, batch, slot)).await;
             }
             _ => self
                 .queue

@@ -133,7 +133,9 @@ impl Node {
         let outcome = self.group(group)?.commit(proposal).await?;
         if changes_catalog && !matches!(outcome, Outcome::Refused(_)) {
             let revision = self.topology.load().revision;
-            catalog::adopted(&self.data, revision, self.options.commit_timeout).await?;
+            // Boxed: events do not pay for it.
+            let adopted = catalog::adopted(&self.data, revision, self.options.commit_timeout);
+            Box::pin(adopted).await?;
         }
         Ok(outcome)
     }

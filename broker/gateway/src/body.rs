@@ -1,17 +1,26 @@
-//! Reads request bodies: bounded in size, in time, and in what all of them together take.
+//! Bodies. Those of requests are read here: bounded in size, in time, and in what all of them together take.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_ENCODING, EXPECT};
 use http::{HeaderMap, StatusCode};
-use http_body_util::BodyExt as _;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Body as _;
 
 use crate::call::Call;
 use crate::problem::Failure;
+
+/// The body of a request: hyper's, or a test's.
+pub(crate) type Body = BoxBody<Bytes, Broken>;
+
+/// Why a body ended early.
+pub(crate) type Broken = Box<dyn std::error::Error + Send + Sync>;
+
+/// An answer. Its body is made before its head: the first error is the last.
+pub(crate) type Response = http::Response<Full<Bytes>>;
 
 /// How much of a body that is too large is read and thrown away, in bytes, so that a client that is still
 /// writing gets to read its 413. Past it the connection is closed.
@@ -45,7 +54,7 @@ pub(crate) async fn read(
     };
     // A client that waits for "100 Continue" has sent nothing yet, and reading on would ask for it.
     if failure.status() != StatusCode::BAD_REQUEST && !call.head.headers.contains_key(EXPECT) {
-        let unread = !discard(body).await;
+        let unread = !Box::pin(discard(body)).await;
         call.unread.store(unread, Ordering::Relaxed);
     }
     Err(failure)

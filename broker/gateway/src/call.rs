@@ -1,10 +1,8 @@
 //! One request on its way through the door.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::body::Body;
-use axum::extract::RawPathParams;
 use bytes::Bytes;
 use http::StatusCode;
 use http::request::Parts;
@@ -13,7 +11,8 @@ use millrace_model::{Name, Refusal, Topology};
 
 use crate::Gateway;
 use crate::admission::Permit;
-use crate::body;
+use crate::body::{self, Body};
+use crate::paths::Params;
 use crate::problem::Failure;
 use crate::query::Query;
 use crate::routes::Route;
@@ -23,10 +22,9 @@ pub(crate) struct Call {
     pub(crate) gateway: Gateway,
     pub(crate) route: &'static Route,
     pub(crate) head: Parts,
-    pub(crate) params: RawPathParams,
-    /// Taken by the first read. A body cannot be shared between threads, and a call must be; the lock is
-    /// never locked.
-    pub(crate) body: Mutex<Body>,
+    pub(crate) params: Params,
+    /// Taken by the first read.
+    pub(crate) body: Body,
     /// Whether the body has bytes that nobody has read: the connection cannot go on then.
     pub(crate) unread: Arc<AtomicBool>,
     /// What the request takes of the node's room, given back when it is answered.
@@ -36,8 +34,7 @@ pub(crate) struct Call {
 impl Call {
     /// The part of the path that the route names `name`, decoded.
     pub(crate) fn param(&self, name: &str) -> &str {
-        let found = self.params.iter().find(|(key, _)| *key == name);
-        found.map_or("", |(_, value)| value)
+        self.params.get(self.head.uri.path(), name).unwrap_or("")
     }
 
     /// The same, as a [`Name`].
@@ -70,8 +67,7 @@ impl Call {
         limit: usize,
         code: &'static str,
     ) -> Result<Bytes, Failure> {
-        let body = self.body.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let body = std::mem::take(body);
+        let body = std::mem::take(&mut self.body);
         body::read(self, body, limit, code).await
     }
 
@@ -93,7 +89,7 @@ impl Call {
     /// As [`Call::fresh`].
     pub(crate) async fn topology(&self) -> Result<Arc<Topology>, Failure> {
         let topology = self.gateway.ledger().topology();
-        let mut params = self.params.iter();
+        let mut params = self.params.iter(self.head.uri.path());
         let is_there = params.all(|(key, value)| match key {
             "topic" => topology.topics.contains_key(value),
             "queue" => topology.queues.contains_key(value),

@@ -1,13 +1,12 @@
 //! What all things of the catalog have in common when they are put, read and deleted.
 
-use axum::body::Body;
-use axum::response::Response;
 use http::header::ETAG;
 use http::{HeaderValue, StatusCode};
 use millrace_model::command::CatalogCommand;
 use millrace_model::{Outcome, Problem, Revision};
 
 use crate::Gateway;
+use crate::body::Response;
 use crate::gateway::unexpected;
 use crate::problem::Failure;
 
@@ -57,7 +56,7 @@ pub(crate) fn not_modified(version: Revision) -> Response {
 }
 
 fn empty(status: StatusCode) -> Response {
-    let mut response = Response::new(Body::empty());
+    let mut response = Response::default();
     *response.status_mut() = status;
     response
 }

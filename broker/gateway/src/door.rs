@@ -3,22 +3,22 @@
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use axum::extract::RawPathParams;
-use axum::extract::Request;
-use axum::extract::rejection::RawPathParamsRejection;
-use axum::response::Response;
+use bytes::Bytes;
 use futures::FutureExt as _;
-use http::header::CONNECTION;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::header::{ALLOW, CONNECTION};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
+use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 
 use crate::Gateway;
 use crate::admission::Permit;
+use crate::body::{Body, Broken, Response};
 use crate::call::{Call, bad_name};
+use crate::paths::{self, Found, Params};
 use crate::problem::Failure;
 use crate::routes::Route;
 
@@ -28,20 +28,38 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest id that a client may give its request, in bytes.
 const REQUEST_ID_BYTES_MAX: usize = 128;
 
-/// The path's parameters, if they are UTF-8.
-pub(crate) type Params = Result<RawPathParams, RawPathParamsRejection>;
+/// Answers a request.
+pub(crate) async fn answer<B>(gateway: Gateway, request: Request<B>) -> Response
+where
+    B: hyper::body::Body<Data = Bytes> + Send + Sync + 'static,
+    B::Error: Into<Broken>,
+{
+    match paths::find(request.method(), request.uri().path()) {
+        Found::Route(route, params) => {
+            let request = request.map(|body| body.map_err(Into::into).boxed());
+            enter(gateway, route, params, request).await
+        }
+        Found::NoPath => refuse(&gateway, request.headers(), &not_found()),
+        Found::NotText => refuse(&gateway, request.headers(), &not_text()),
+        Found::NoMethod(allow) => {
+            let mut response = refuse(&gateway, request.headers(), &method_not_allowed());
+            response.headers_mut().insert(ALLOW, allow.clone());
+            response
+        }
+    }
+}
 
 /// Takes a request through its route.
-pub(crate) async fn enter(
+async fn enter(
     gateway: Gateway,
     route: &'static Route,
     params: Params,
-    request: Request,
+    request: Request<Body>,
 ) -> Response {
     let began = Instant::now();
     let id = request_id(&gateway, request.headers());
     let unread = Arc::new(AtomicBool::new(!request.body().is_end_stream()));
-    let handled = handle(gateway.clone(), route, params, request, Arc::clone(&unread));
+    let handled = handle(&gateway, route, params, request, Arc::clone(&unread));
     let answer = AssertUnwindSafe(handled);
     let answer = answer.catch_unwind().await;
     let result = answer.unwrap_or_else(|panic| Err(panicked(&*panic)));
@@ -61,42 +79,46 @@ pub(crate) async fn enter(
 }
 
 async fn handle(
-    gateway: Gateway,
+    gateway: &Gateway,
     route: &'static Route,
     params: Params,
-    request: Request,
+    request: Request<Body>,
     unread: Arc<AtomicBool>,
 ) -> Result<Response, Failure> {
     let rooms = route.is_held_back.then(|| gateway.rooms());
     let permit = Permit::new(rooms)?;
-    let params = params.map_err(|_| bad_name("path", "the path is not UTF-8, percent-encoded"))?;
     let (head, body) = request.into_parts();
     let call = Call {
-        gateway,
+        gateway: gateway.clone(),
         route,
         head,
         params,
-        body: Mutex::new(body),
+        body,
         unread,
         permit,
     };
     (route.handler)(call).await
 }
 
-/// Answers for a path that is none of ours.
-pub(crate) fn not_found() -> Failure {
+/// A path that is none of ours.
+fn not_found() -> Failure {
     let detail = "there is nothing at this path: GET /openapi.json lists what there is";
     Failure::new(StatusCode::NOT_FOUND, "not_found", detail)
 }
 
-/// Answers for a path of ours, with another method. axum adds `Allow`.
-pub(crate) fn method_not_allowed() -> Failure {
+/// A path with a part that cannot be read.
+fn not_text() -> Failure {
+    bad_name("path", "the path is not UTF-8, percent-encoded")
+}
+
+/// A path of ours, with another method.
+fn method_not_allowed() -> Failure {
     let detail = "the path has other methods: Allow names them";
     Failure::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
 }
 
-/// The id of a request that no route takes.
-pub(crate) fn refuse(gateway: &Gateway, headers: &HeaderMap, failure: &Failure) -> Response {
+/// The answer to a request that no route takes.
+fn refuse(gateway: &Gateway, headers: &HeaderMap, failure: &Failure) -> Response {
     let mut response = failure.response();
     let id = request_id(gateway, headers);
     response.headers_mut().insert(X_REQUEST_ID, id);

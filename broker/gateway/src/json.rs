@@ -1,7 +1,5 @@
 //! JSON request bodies, and JSON answers.
 
-use axum::body::Body;
-use axum::response::Response;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, ETAG};
 use http::{HeaderValue, StatusCode};
@@ -11,6 +9,7 @@ use serde::Serialize;
 use serde::de::{Deserialize, DeserializeOwned, IgnoredAny};
 use serde_path_to_error::{Path, Segment};
 
+use crate::body::Response;
 use crate::call::Call;
 use crate::problem::Failure;
 
@@ -147,8 +146,8 @@ pub(crate) fn answer(status: StatusCode, body: &impl Serialize) -> Response {
 }
 
 /// An answer with JSON text.
-pub(crate) fn raw(status: StatusCode, text: impl Into<Body>) -> Response {
-    let mut response = Response::new(text.into());
+pub(crate) fn raw(status: StatusCode, text: impl Into<Bytes>) -> Response {
+    let mut response = Response::new(text.into().into());
     *response.status_mut() = status;
     let json = HeaderValue::from_static(JSON);
     response.headers_mut().insert(CONTENT_TYPE, json);

@@ -1,7 +1,7 @@
 //! The door of the broker: HTTP in, commands out, answers back.
 //!
-//! A request goes `serve` (connections) → `door` (id, admission, panics, counts) → `routes` (one line a
-//! route) → a handler, which reads with `body`, `json` and `intake`, asks the two seams of the model,
+//! A request goes `serve` (connections) → `door` (id, admission, panics, counts) → `paths` and `routes` (one line
+//! a route) → a handler, which reads with `body`, `json` and `intake`, asks the two seams of the model,
 //! [`millrace_model::Ledger`] and [`millrace_model::Router`], and answers. All that says "no" is a
 //! `problem::Failure`; `problem/causes.rs` alone chooses statuses for what the other rooms say.
 //!
@@ -27,6 +27,7 @@ mod openapi;
 mod operations;
 mod page;
 mod parked;
+mod paths;
 mod plugin;
 mod problem;
 mod publish;
@@ -46,5 +47,4 @@ pub use clock::Clock;
 pub use config::GatewayConfig;
 pub use entropy::Entropy;
 pub use gateway::Gateway;
-pub use routes::router;
 pub use serve::serve;

@@ -1,13 +1,12 @@
 //! `GET /v1/cluster` and what changes the members: `…/members`, `…/transfer`.
 
-use axum::body::Body;
-use axum::response::Response;
 use http::StatusCode;
 use millrace_model::GroupId;
 use millrace_model::ledger::{ChangeError, GroupStatus, MemberChange, MemberStatus, NodeFormats};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::body::Response;
 use crate::call::Call;
 use crate::json;
 use crate::problem::Failure;
@@ -171,7 +170,7 @@ async fn change(call: &Call, change: MemberChange) -> Result<(), Failure> {
 }
 
 fn empty(status: StatusCode) -> Response {
-    let mut response = Response::new(Body::empty());
+    let mut response = Response::default();
     *response.status_mut() = status;
     response
 }

@@ -1,12 +1,13 @@
 //! What operators ask: health, metrics, and the description of this very interface.
 
-use axum::response::Response;
+use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 use millrace_model::Problem;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::body::Response;
 use crate::call::Call;
 use crate::metrics::OPENMETRICS;
 use crate::problem::Failure;
@@ -52,7 +53,7 @@ pub(crate) async fn description(call: Call) -> Result<Response, Failure> {
     Ok(typed(openapi::text(), json::JSON))
 }
 
-fn typed(text: impl Into<axum::body::Body>, content_type: &'static str) -> Response {
+fn typed(text: impl Into<Bytes>, content_type: &'static str) -> Response {
     let mut response = json::raw(StatusCode::OK, text);
     let content_type = HeaderValue::from_static(content_type);
     response.headers_mut().insert(CONTENT_TYPE, content_type);

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::response::Response;
 use bytes::Bytes;
 use http::StatusCode;
 use millrace_model::catalog::{Route, Subscription, Topology};
@@ -19,6 +18,7 @@ use utoipa::ToSchema;
 
 use crate::Gateway;
 use crate::across;
+use crate::body::Response;
 use crate::call::Call;
 use crate::gateway::unexpected;
 use crate::page::{self, Page};

@@ -5,7 +5,6 @@ mod commit;
 
 use std::sync::Arc;
 
-use axum::response::Response;
 use bytes::Bytes;
 use http::StatusCode;
 use jsonschema::Validator;
@@ -14,6 +13,7 @@ use millrace_model::topic::SchemaMode;
 use millrace_model::{Event, Problem};
 
 use crate::Gateway;
+use crate::body::Response;
 use crate::call::Call;
 use crate::intake::{self, Refused, Taken};
 use crate::problem::Failure;

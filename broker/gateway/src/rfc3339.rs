@@ -26,7 +26,7 @@ pub(crate) fn write(text: &mut Vec<u8>, time: Timestamp) {
 pub(crate) fn text(time: Timestamp) -> String {
     let mut text = Vec::with_capacity(24);
     write(&mut text, time);
-    text.into_iter().map(char::from).collect()
+    String::from_utf8(text).expect("digits and marks")
 }
 
 fn digits(place: &mut [u8], mut value: u64) {

@@ -1,20 +1,15 @@
-//! Every route, one line each. The router, the metrics and the served document are all made from this table.
+//! Every route, one line each. The paths, the metrics and the served document are all made from this table.
 
 use std::fmt;
 use std::future::Future;
 use std::sync::LazyLock;
 
-use axum::Router;
-use axum::extract::{Request, State};
-use axum::response::Response;
-use axum::routing::{MethodFilter, on};
 use futures::future::BoxFuture;
 use http::Method;
 use millrace_model::{QueueConfig, SubscriptionConfig, TopicConfig};
 
-use crate::Gateway;
+use crate::body::Response;
 use crate::call::Call;
-use crate::door::{self, Params};
 use crate::members::{self, AddBody, Cluster, TransferBody};
 use crate::openapi::{Gives, Shape, Takes};
 use crate::operations::{self, Health};
@@ -138,29 +133,6 @@ pub(crate) fn all() -> &'static [Route] {
         routes
     });
     &ROUTES
-}
-
-/// A router over the table, for axum and for tests.
-pub fn router(gateway: Gateway) -> Router {
-    let refuse = |failure: fn() -> Failure| {
-        move |State(gateway): State<Gateway>, request: Request| async move {
-            door::refuse(&gateway, request.headers(), &failure())
-        }
-    };
-    let mounted = all().iter().fold(Router::new(), mount);
-    let guarded = mounted
-        .fallback(refuse(door::not_found))
-        .method_not_allowed_fallback(refuse(door::method_not_allowed));
-    guarded.with_state(gateway)
-}
-
-fn mount(router: Router<Gateway>, route: &'static Route) -> Router<Gateway> {
-    let filter =
-        MethodFilter::try_from(route.method.clone()).expect("the table has common methods");
-    let handler = move |State(gateway): State<Gateway>, params: Params, request: Request| {
-        door::enter(gateway, route, params, request)
-    };
-    router.route(route.path, on(filter, handler))
 }
 
 fn get<F>(path: &'static str, id: &'static str, handler: fn(Call) -> F) -> Route

@@ -42,7 +42,8 @@ impl Schemas {
         if let Some(known) = self.known(topic) {
             return Ok(Some(known));
         }
-        let compiled = compile_elsewhere(schema.0.clone()).await?;
+        // Boxed: the first event after a change pays for it, and not every one.
+        let compiled = Box::pin(compile_elsewhere(schema.0.clone())).await?;
         let compiled =
             compiled.map_err(|_| Failure::internal("a stored schema does not compile"))?;
         let compiled = Arc::new(compiled);

@@ -1,20 +1,20 @@
 //! Connections: HTTP/1.1 over TCP, with a bound on everything that a client could hold open.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::Gateway;
-use crate::routes::router;
+use crate::{Gateway, door};
 
 /// How long to wait after the operating system refused a connection: it has run out of file descriptors, and
 /// asking again at once would only burn a core.
@@ -23,7 +23,6 @@ const REFUSED_PAUSE: Duration = Duration::from_millis(50);
 /// Serves clients on `listener` until `shutdown` is ready; then takes no more of them, answers long polls, and
 /// lets what is in flight finish, for [`crate::GatewayConfig::stop_max`] at most.
 pub async fn serve(listener: TcpListener, gateway: Gateway, shutdown: impl Future<Output = ()>) {
-    let service = TowerToHyperService::new(router(gateway.clone()));
     let protocol = protocol(&gateway);
     let room = Arc::new(Semaphore::new(gateway.config().connections_max));
     let graceful = GracefulShutdown::new();
@@ -33,7 +32,12 @@ pub async fn serve(listener: TcpListener, gateway: Gateway, shutdown: impl Futur
             accepted = accept(&listener, &room, gateway.config().unread_max) => accepted,
             () = &mut shutdown => break,
         };
-        let connection = protocol.serve_connection(TokioIo::new(stream), service.clone());
+        let gateway = gateway.clone();
+        let service = service_fn(move |request| {
+            let answer = door::answer(gateway.clone(), request);
+            async { Ok::<_, Infallible>(answer.await) }
+        });
+        let connection = protocol.serve_connection(TokioIo::new(stream), service);
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {

@@ -1,12 +1,12 @@
 //! `PUT|GET|DELETE /v1/topics/{topic}/subscriptions/{subscription}` and the list of them.
 
-use axum::response::Response;
 use http::StatusCode;
 use millrace_model::command::CatalogCommand;
 use millrace_model::subscription::{Destinations, PluginBinding};
 use millrace_model::{Outcome, Refusal, SubscriptionConfig, Topology};
 
 use crate::Gateway;
+use crate::body::Response;
 use crate::call::Call;
 use crate::gateway::unexpected;
 use crate::problem::Failure;

@@ -1,10 +1,10 @@
 //! `PUT|GET|DELETE /v1/topics/{topic}` and `GET /v1/topics`.
 
-use axum::response::Response;
 use http::StatusCode;
 use millrace_model::command::CatalogCommand;
 use millrace_model::{Name, Outcome, TopicConfig};
 
+use crate::body::Response;
 use crate::call::Call;
 use crate::gateway::unexpected;
 use crate::problem::Failure;

@@ -16,6 +16,9 @@ pub(crate) use members::{Members, member};
 use crate::failure::Usage;
 use crate::serve::ServeArgs;
 
+/// Most threads that serve requests: more than any machine has cores that this would fill.
+const THREADS_MAX: usize = 256;
+
 /// Everything that `millrace serve` can be told. `millrace.example.toml` shows every key with its default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -35,6 +38,8 @@ pub(crate) struct Config {
     pub(crate) format_version_max: u16,
     /// How many data groups the cluster is created with; 1 when none is given. It counts at the first start.
     pub(crate) groups: Option<u32>,
+    /// Threads that serve requests; when none is given, one for each core but one.
+    pub(crate) threads: Option<usize>,
     /// Form of the log on standard error.
     pub(crate) log_format: LogFormat,
 }
@@ -59,6 +64,7 @@ impl Default for Config {
             cluster: Members::default(),
             format_version_max: FormatVersion::MAX.0,
             groups: None,
+            threads: None,
             log_format: LogFormat::Text,
         }
     }
@@ -98,6 +104,12 @@ impl Config {
             .is_some_and(|groups| !(1..=most).contains(&groups))
         {
             return Err(Usage::new(format!("groups: must be 1 to {most}")));
+        }
+        if self
+            .threads
+            .is_some_and(|threads| !(1..=THREADS_MAX).contains(&threads))
+        {
+            return Err(Usage::new(format!("threads: must be 1 to {THREADS_MAX}")));
         }
         if self.data.as_os_str().is_empty() {
             return Err(Usage::new("data: a directory must be named"));
@@ -179,6 +191,15 @@ mod tests {
         let file = file("listen = \"nowhere\"\n");
         let error = Config::load(&args(&file)).expect_err("not an address");
         assert!(error.to_string().contains("listen"), "{error}");
+    }
+
+    #[test]
+    fn threads_are_bounded() {
+        let threads = |text| Config::load(&args(&file(text))).map(|it| it.threads);
+        assert_eq!(threads("threads = 256\n").expect("fits"), Some(256));
+        for wrong in ["threads = 0\n", "threads = 257\n"] {
+            assert!(threads(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

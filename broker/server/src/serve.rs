@@ -26,7 +26,7 @@ pub(crate) struct ServeArgs {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) listen: Option<SocketAddr>,
 
-    /// Configuration file (TOML) with the keys data, listen, node, peer_listen, cluster, groups, format_version_max, log_format
+    /// Configuration file (TOML) with the keys data, listen, node, peer_listen, cluster, groups, threads, format_version_max, log_format
     #[arg(long, value_name = "FILE", env = "MILLRACE_CONFIG")]
     #[serde(skip)]
     pub(crate) config: Option<PathBuf>,
@@ -55,6 +55,11 @@ pub(crate) struct ServeArgs {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) groups: Option<u32>,
 
+    /// Threads that serve requests, 1 to 256. The core that the default leaves is for the log's writer, the tables and the network [default: one for each core but one, at least 1]
+    #[arg(long, value_name = "N", env = "MILLRACE_THREADS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) threads: Option<usize>,
+
     /// Form of the log on standard error [default: text]
     #[arg(long, value_name = "FORMAT", value_enum, env = "MILLRACE_LOG_FORMAT")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,6 +73,6 @@ pub(crate) struct ServeArgs {
 pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
     let config = Config::load(args)?;
     logging::start(config.log_format);
-    let runtime = crate::runtime::server()?;
+    let runtime = crate::runtime::server(config.threads)?;
     runtime.block_on(house::run(config))
 }

@@ -12,8 +12,19 @@ const ENVELOPE_LEVELS: usize = 4;
 /// Whether JSON text is nested deeper than [`LEVELS_MAX`]. Of text that is not JSON it says anything.
 pub(super) fn is_too_deep(text: &[u8]) -> bool {
     // Counting takes a fraction of following the text, and few events have as many brackets at all.
-    let opening = text.iter().filter(|byte| matches!(byte, b'[' | b'{'));
-    opening.count() > LEVELS_MAX && levels(text) > LEVELS_MAX
+    opening(text) > LEVELS_MAX && levels(text) > LEVELS_MAX
+}
+
+/// How many opening brackets there are. Counted in bytes, a piece at a time, so that the compiler counts sixteen of them
+/// at once: in wider numbers it was 2 % of the processor time of a small event.
+fn opening(text: &[u8]) -> usize {
+    let of_piece = |piece: &[u8]| -> usize {
+        let ones = piece
+            .iter()
+            .map(|byte| u8::from(matches!(byte, b'[' | b'{')));
+        ones.sum::<u8>().into()
+    };
+    text.chunks(u8::MAX.into()).map(of_piece).sum()
 }
 
 fn levels(text: &[u8]) -> usize {

@@ -4,8 +4,7 @@ pub(crate) mod causes;
 
 use std::borrow::Cow;
 
-use axum::body::Body;
-use axum::response::Response;
+use crate::body::Response;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use millrace_model::Problem;
@@ -154,7 +153,7 @@ impl Failure {
 
     /// The answer with `document` for a body: the problem, and more.
     pub(crate) fn response_with(&self, document: Vec<u8>) -> Response {
-        let mut response = Response::new(Body::from(document));
+        let mut response = Response::new(document.into());
         *response.status_mut() = self.0.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));

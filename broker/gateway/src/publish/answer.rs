@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use axum::response::Response;
 use http::StatusCode;
 use millrace_model::outcome::Accepted;
 use millrace_model::router::Explained;
@@ -10,6 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{Going, Receipt, Slot};
+use crate::body::Response;
 use crate::json;
 use crate::problem::{Failure, ProblemDocument};
 

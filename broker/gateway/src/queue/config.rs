@@ -1,10 +1,10 @@
 //! `PUT|GET|DELETE /v1/queues/{queue}` and `GET /v1/queues`.
 
-use axum::response::Response;
 use http::StatusCode;
 use millrace_model::command::CatalogCommand;
 use millrace_model::{Answer, GroupId, Outcome, Query as Question, QueueConfig};
 
+use crate::body::Response;
 use crate::call::Call;
 use crate::gateway::unexpected;
 use crate::problem::Failure;

@@ -1,12 +1,12 @@
 //! `POST /v1/queues/{queue}/redrive` and `…/purge`.
 
-use axum::response::Response;
 use http::StatusCode;
 use millrace_model::command::{Redrive, RedriveAcross};
 use millrace_model::{Command, Name, Outcome, Proposal, Refusal, limit};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::body::Response;
 use crate::call::Call;
 use crate::gateway::unexpected;
 use crate::json;

@@ -1,6 +1,5 @@
 //! `GET /v1/queues/{queue}/messages`: looks at entries without leasing them.
 
-use axum::response::Response;
 use http::StatusCode;
 use millrace_model::query::{EntryState, Peeked, States};
 use millrace_model::{Answer, PayloadRef, Query as Question};
@@ -8,6 +7,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use crate::body::Response;
 use crate::call::Call;
 use crate::page::{self, Page};
 use crate::problem::Failure;

@@ -3,7 +3,6 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use axum::response::Response;
 use http::StatusCode;
 use millrace_model::command::Receive;
 use millrace_model::ledger::Message;
@@ -11,6 +10,7 @@ use millrace_model::limit;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use crate::body::Response;
 use crate::call::Call;
 use crate::problem::Failure;
 use crate::{json, rfc3339};

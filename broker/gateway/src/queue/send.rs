@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::response::Response;
 use millrace_model::catalog::Queue;
 use millrace_model::command::{Deduplication, Send};
 use millrace_model::outcome::Accepted;
 use millrace_model::{Command, Outcome, Proposal, Refusal};
 
 use crate::Gateway;
+use crate::body::Response;
 use crate::call::Call;
 use crate::gateway::unexpected;
 use crate::intake::{self, Instructions};

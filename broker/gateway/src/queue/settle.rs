@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use axum::response::Response;
 use http::StatusCode;
 use millrace_model::command::{Extend, Nack, Settle};
 use millrace_model::outcome::Settled;
@@ -11,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::receive::check_visibility;
+use crate::body::Response;
 use crate::call::Call;
 use crate::gateway::unexpected;
 use crate::json;

@@ -4,25 +4,24 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Body;
 use jsonschema::Validator;
 use millrace_model::Timestamp;
 use serde_json::{Value, json};
-use tower::ServiceExt as _;
 
 use super::ledger::MemoryLedger;
 use super::planner::TestPlanner;
-use crate::{Clock, Entropy, Gateway, GatewayConfig, router};
+use crate::body::Broken;
+use crate::{Clock, Entropy, Gateway, GatewayConfig, door};
 
 /// A door with its ledger and its clock.
 pub(super) struct Door {
     pub(super) gateway: Gateway,
     pub(super) ledger: Arc<MemoryLedger>,
     now: Arc<AtomicU64>,
-    router: axum::Router,
     document: Value,
     validators: std::sync::Mutex<BTreeMap<String, Arc<Validator>>>,
 }
@@ -83,7 +82,6 @@ impl Door {
             config,
         );
         Self {
-            router: router(gateway.clone()),
             gateway,
             ledger,
             now,
@@ -125,22 +123,21 @@ impl Door {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        self.send(request.body(Body::from(body.into())).expect("a request"))
+        self.send(request.body(Full::new(body.into())).expect("a request"))
             .await
     }
 
     /// The same, for a request that was made elsewhere.
-    pub(super) async fn send(&self, request: Request<Body>) -> Answer {
+    pub(super) async fn send<B>(&self, request: Request<B>) -> Answer
+    where
+        B: Body<Data = Bytes> + Send + Sync + 'static,
+        B::Error: Into<Broken>,
+    {
         let (method, path) = (
             request.method().as_str().to_lowercase(),
             request.uri().path().to_owned(),
         );
-        let response = self
-            .router
-            .clone()
-            .oneshot(request)
-            .await
-            .expect("never fails");
+        let response = door::answer(self.gateway.clone(), request).await;
         let (head, body) = response.into_parts();
         let answer = Answer {
             status: head.status.as_u16(),

@@ -1,9 +1,12 @@
 //! Input that is too much: bodies, batches and nesting, with and without a length.
 
-use axum::body::Body;
+use std::convert::Infallible;
+
 use bytes::Bytes;
 use futures::stream;
 use http::Request;
+use http_body_util::StreamBody;
+use hyper::body::{Body, Frame};
 use serde_json::json;
 
 use super::rig::{BATCH, Door, EVENT, JSON};
@@ -17,14 +20,18 @@ const VERSION: &str = "/v1/plugins/p/versions/1";
 const NONE: &[(&str, &str)] = &[];
 
 /// A body that does not say how long it is.
-fn chunked(path: &str, content_type: &str, chunks: usize) -> Request<Body> {
+fn chunked(
+    path: &str,
+    content_type: &str,
+    chunks: usize,
+) -> Request<impl Body<Data = Bytes, Error = Infallible> + use<>> {
     let chunk = Bytes::from(vec![b'x'; 64 * 1024]);
-    let chunks = stream::iter((0..chunks).map(move |_| Ok::<_, std::io::Error>(chunk.clone())));
+    let chunks = stream::iter((0..chunks).map(move |_| Ok(Frame::data(chunk.clone()))));
     let request = Request::builder()
         .method("POST")
         .uri(path)
         .header("content-type", content_type);
-    request.body(Body::from_stream(chunks)).expect("a request")
+    request.body(StreamBody::new(chunks)).expect("a request")
 }
 
 #[tokio::test]

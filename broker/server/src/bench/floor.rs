@@ -63,7 +63,7 @@ pub(super) async fn put_beside(args: &BenchArgs, report: &mut Report) -> Result<
 /// # Errors
 /// When it cannot listen.
 pub(crate) fn serve() -> Result<()> {
-    runtime::server()?.block_on(async {
+    runtime::server(None)?.block_on(async {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
             .context("a free port")?;
