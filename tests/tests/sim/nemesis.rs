@@ -74,11 +74,16 @@ impl Nemesis {
             if simulation::is_dead(node) {
                 self.scene.tell(format!("node {node} is dead"));
                 sim.crash(host(node).as_str());
-            } else if sim.is_host_running(host(node).as_str()) {
+            } else if !self.has_stopped(sim, node) {
                 continue;
             }
             self.down.insert(node, now_ms + 50 + below(FAULT_MS));
         }
+    }
+
+    /// Only who is told to stop does.
+    fn has_stopped(&self, sim: &mut Sim<'_>, node: u64) -> bool {
+        self.scene.stopping.borrow().contains(&node) && !sim.is_host_running(host(node).as_str())
     }
 
     fn heal(&mut self, sim: &mut Sim<'_>, now_ms: u64) {

@@ -9,9 +9,13 @@ use millrace_cluster::{Cluster, ClusterOptions};
 use millrace_model::ledger::{ChangeError, MemberChange};
 use millrace_model::{Answer, GroupId, Ledger as _, Query};
 use millrace_store::simulation;
+use tokio::time::Instant;
 
-use crate::client::{Client, pause};
+use crate::client::{Client, below, pause};
 use crate::scene::{Audited, Phase, QUEUES, Scene};
+
+/// Longest time from one audit of a node to the next.
+const AUDIT_MS: u64 = 5_000;
 
 /// The host of a node.
 pub(crate) fn host(node: u64) -> String {
@@ -64,7 +68,7 @@ pub(crate) async fn run(scene: Rc<Scene>, node: u64) {
         tokio::task::spawn_local(client().publish_all()),
         tokio::task::spawn_local(client().consume_all()),
         tokio::task::spawn_local(client().consume_all()),
-        tokio::task::spawn_local(client().audit_all()),
+        tokio::task::spawn_local(client().watch_all()),
     ];
     tokio::select! {
         biased;
@@ -93,8 +97,9 @@ async fn told_to_stop(scene: &Scene, node: u64) {
 }
 
 impl Client {
-    /// Says when queues are empty, and how the groups stand here.
-    async fn audit_all(self) {
+    /// Changes leaders and members, says when queues are empty, and how the groups stand here.
+    async fn watch_all(self) {
+        let mut audit_at = Instant::now();
         loop {
             pause(200).await;
             if self.phase() == Phase::Done {
@@ -102,9 +107,11 @@ impl Client {
             }
             self.transfer().await;
             self.change_members().await;
-            self.audit().await;
-            if self.phase() == Phase::Load {
-                pause(800).await;
+            self.count().await;
+            // An audit reads all rows, so it is for now and then, and for the end.
+            if Instant::now() >= audit_at || self.scene.left.get() == Some(0) {
+                audit_at = Instant::now() + Duration::from_millis(below(AUDIT_MS));
+                self.audit().await;
             }
         }
     }
@@ -159,6 +166,10 @@ impl Client {
                 self.scene.audited(self.node, group, audited);
             }
         }
+    }
+
+    /// Says how much there is left to be consumed.
+    async fn count(&self) {
         if self.phase() == Phase::Drain
             && let Some(left) = self.left().await
         {

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use millrace_model::command::{Deduplication, Delivery, Publish, Routed, Send};
 use millrace_model::id::DeduplicationKey;
 use millrace_model::{Command, GroupId, Ledger as _, Outcome, Proposal, Refusal, Unavailable};
+use millrace_store::simulation;
 
 use crate::client::{Client, below, name, pause, percent};
 use crate::plant::Plant;
@@ -50,8 +51,7 @@ impl Client {
             } else {
                 below(200)
             };
-        let filler = (0..len).map(|_| char::from(b'a' + u8::try_from(below(26)).unwrap()));
-        let stored = Bytes::from(format!("{id} {}", filler.collect::<String>()));
+        let stored = Bytes::from(format!("{id} {}", filler(len)));
         let queues = match below(4) {
             0 => vec![QUEUES[0], QUEUES[1]],
             other => vec![QUEUES[usize::try_from(other - 1).unwrap()]],
@@ -202,6 +202,18 @@ impl Drop for Open<'_> {
     fn drop(&mut self) {
         self.client.with(self.id, |event| event.busy = false);
     }
+}
+
+/// Letters, other ones each time.
+fn filler(len: u64) -> String {
+    let mut state = simulation::random();
+    let mut letter = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        char::from(b'a' + u8::try_from((state >> 33) % 26).unwrap())
+    };
+    (0..len).map(|_| letter()).collect()
 }
 
 fn key(id: &str) -> DeduplicationKey {

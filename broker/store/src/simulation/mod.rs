@@ -8,6 +8,7 @@
 pub(crate) mod disk;
 mod image;
 pub(crate) mod kv;
+mod pages;
 
 use std::collections::BTreeMap;
 use std::io;
