@@ -26,9 +26,10 @@ pub(crate) fn is_settled(scene: &Scene) -> bool {
         let applied = audits
             .iter()
             .all(|audit| audit.applied == audits[0].applied);
-        applied && audits.len() == members.len()
+        let nothing = audits.iter().all(|audit| audit.under_way == 0);
+        applied && nothing && audits.len() == members.len()
     };
-    groups.len() > 1 && groups.values().all(alike)
+    groups.len() as u64 == u64::from(scene.groups) + 1 && groups.values().all(alike)
 }
 
 /// What does not hold, in words.
