@@ -29,9 +29,9 @@ fn options(scene: &Scene, node: u64) -> ClusterOptions {
     options.snapshot_bytes = scene.snapshot_bytes;
     options.log.segment_bytes = 128 << 10;
     options.log.cache_bytes = 64 << 10;
-    options.log.spare_segments = 1;
-    options.log.free_segments_max = 2;
-    options.log.disk_reserve_bytes = 0;
+    options.log.free_segments_max = 3;
+    // More than a full disk has left, see `simulation::set_full`.
+    options.log.disk_reserve_bytes = 28 << 20;
     options
 }
 

@@ -105,6 +105,12 @@ impl Image {
         self.next_file
     }
 
+    /// Bytes of all files.
+    pub(crate) fn bytes(&self) -> u64 {
+        let files = self.names.values().filter_map(|file| self.files.get(file));
+        files.map(|file| file.len() as u64).sum()
+    }
+
     fn set(&mut self, path: &Path, file: u64) {
         self.names.insert(path.to_path_buf(), file);
         let renaming = Renaming::Set(path.to_path_buf(), file);
