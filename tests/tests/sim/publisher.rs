@@ -131,9 +131,14 @@ impl Client {
 
     /// Every attempt for a key has the answer of the first.
     fn compare(&self, id: &str, accepted: Accepted) {
-        let planted = u64::from(self.scene.is_planted(Plant::Answer));
-        let number = accepted.sequence;
-        let first = self.with(id, |event| *event.sequence.get_or_insert(number + planted));
+        let mut number = accepted.sequence;
+        let before = self.with(id, |event| event.sequence.replace(number));
+        let Some(first) = before else {
+            return;
+        };
+        if self.scene.is_planted(Plant::Answer) {
+            number += 1;
+        }
         if first != number {
             self.scene.object(format!(
                 "{id} is answered with another number: {number}, and {first} before"
