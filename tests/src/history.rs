@@ -45,6 +45,31 @@ pub enum Fact {
         /// [`History::tick`] before the receive was sent.
         asked_at: u64,
     },
+    /// A plugin made something else of an event for one of its queues.
+    Changed {
+        /// The event.
+        id: String,
+        /// The queue.
+        queue: String,
+        /// [`History::digest`] of what it gets.
+        digest: u64,
+    },
+    /// What one queue gives up moves to another one: its dead letters, or what is redriven out of it.
+    Moves {
+        /// Gives up.
+        from: String,
+        /// Takes.
+        to: String,
+    },
+    /// An event was received from a queue that it was moved to: it is no longer where it was.
+    Moved {
+        /// The event.
+        id: String,
+        /// Where it was.
+        from: String,
+        /// [`History::tick`] after it had come.
+        answered_at: u64,
+    },
     /// An ack was confirmed.
     Acked {
         /// In this queue.
@@ -86,6 +111,13 @@ pub enum Violation {
         queue: String,
         /// The entry.
         sequence: u64,
+    },
+    /// P1, P4: moved, and delivered from where it was by a receive that began after that.
+    StillThere {
+        /// The event.
+        id: String,
+        /// The queue.
+        queue: String,
     },
     /// P3: published with an `Idempotency-Key`, and two entries in one queue.
     Twice {
@@ -141,17 +173,14 @@ impl History {
     #[must_use]
     pub fn figures(&self) -> Figures {
         let facts = self.facts.lock().expect("no client panicked");
-        let (mut delivered, mut entries, mut deliveries) = (HashSet::new(), HashSet::new(), 0);
+        let delivered = delivered(&facts);
+        let (mut entries, mut deliveries) = (HashSet::new(), 0);
         for fact in facts.iter() {
             if let Fact::Delivered {
-                queue,
-                id,
-                sequence,
-                ..
+                queue, sequence, ..
             } = fact
             {
                 deliveries += 1;
-                delivered.insert((queue, id));
                 entries.insert((queue, *sequence));
             }
         }
@@ -167,7 +196,8 @@ impl History {
                 published += 1;
                 let is_acknowledged = *outcome == Outcome::Acknowledged;
                 acknowledged += usize::from(is_acknowledged);
-                let is_found = queues.iter().all(|queue| delivered.contains(&(queue, id)));
+                let is_found = |queue: &String| delivered.contains(&(queue.as_str(), id.as_str()));
+                let is_found = queues.iter().all(is_found);
                 found += usize::from(is_acknowledged && is_found);
             }
         }
@@ -187,6 +217,7 @@ impl History {
         let mut found = Vec::new();
         check_deliveries(&facts, &mut found);
         check_acks(&facts, &mut found);
+        check_moves(&facts, &mut found);
         check_losses(&facts, &mut found);
         found
     }
@@ -225,8 +256,34 @@ fn published(facts: &[Fact]) -> HashMap<&str, Published<'_>> {
     events
 }
 
+/// What plugins made of events: by event and queue.
+fn changed(facts: &[Fact]) -> HashMap<(&str, &str), u64> {
+    let changed = facts.iter().filter_map(|fact| match fact {
+        Fact::Changed { id, queue, digest } => Some(((id.as_str(), queue.as_str()), *digest)),
+        _ => None,
+    });
+    changed.collect()
+}
+
+/// Each pair of queues of which the first gives up to the second, over however many others.
+fn moves(facts: &[Fact]) -> HashSet<(&str, &str)> {
+    let steps = facts.iter().filter_map(|fact| match fact {
+        Fact::Moves { from, to } => Some((from.as_str(), to.as_str())),
+        _ => None,
+    });
+    let steps: Vec<_> = steps.collect();
+    let mut moves: HashSet<_> = steps.iter().copied().collect();
+    for _ in &steps {
+        for (from, to) in moves.clone() {
+            let next = steps.iter().filter(|(next, _)| *next == to);
+            moves.extend(next.map(|(_, end)| (from, *end)));
+        }
+    }
+    moves
+}
+
 fn check_deliveries(facts: &[Fact], found: &mut Vec<Violation>) {
-    let events = published(facts);
+    let (events, changed, moves) = (published(facts), changed(facts), moves(facts));
     let mut entries: HashMap<(&str, &str), u64> = HashMap::new();
     for fact in facts {
         let Fact::Delivered {
@@ -239,22 +296,54 @@ fn check_deliveries(facts: &[Fact], found: &mut Vec<Violation>) {
         else {
             continue;
         };
+        let place = (id.as_str(), queue.as_str());
         let (id, queue) = (id.clone(), queue.clone());
-        let event = events.get(id.as_str()).filter(|event| event.possible);
-        let Some(event) = event.filter(|event| event.queues.contains(&queue)) else {
+        let leads = |from: &String| *from == queue || moves.contains(&(from.as_str(), place.1));
+        let event = events.get(place.0).filter(|event| event.possible);
+        let Some(event) = event.filter(|event| event.queues.iter().any(leads)) else {
             found.push(Violation::NeverPublished { id, queue });
             continue;
         };
-        if event.digest != *digest {
+        if changed.get(&place).unwrap_or(&event.digest) != digest {
             found.push(Violation::OtherBytes { id, queue });
             continue;
         }
-        let (key, _) = events.get_key_value(id.as_str()).expect("found above");
-        let place = event.queues.iter().find(|name| **name == queue);
-        let place = place.expect("found above");
-        let first = *entries.entry((*key, place.as_str())).or_insert(*sequence);
+        let first = *entries.entry(place).or_insert(*sequence);
         if event.once && first != *sequence {
             found.push(Violation::Twice { id, queue });
+        }
+    }
+}
+
+/// An event that may have several entries in a queue may be in both.
+fn check_moves(facts: &[Fact], found: &mut Vec<Violation>) {
+    let events = published(facts);
+    let mut gone: HashMap<(&str, &str), u64> = HashMap::new();
+    for fact in facts {
+        if let Fact::Moved {
+            id,
+            from,
+            answered_at,
+        } = fact
+            && events.get(id.as_str()).is_some_and(|event| event.once)
+        {
+            let first = gone.entry((id, from)).or_insert(*answered_at);
+            *first = (*first).min(*answered_at);
+        }
+    }
+    for fact in facts {
+        if let Fact::Delivered {
+            queue,
+            id,
+            asked_at,
+            ..
+        } = fact
+            && gone
+                .get(&(id.as_str(), queue.as_str()))
+                .is_some_and(|gone_at| gone_at < asked_at)
+        {
+            let (id, queue) = (id.clone(), queue.clone());
+            found.push(Violation::StillThere { id, queue });
         }
     }
 }
@@ -291,13 +380,22 @@ fn check_acks(facts: &[Fact], found: &mut Vec<Violation>) {
     }
 }
 
-fn check_losses(facts: &[Fact], found: &mut Vec<Violation>) {
-    let mut delivered: HashSet<(&str, &str)> = HashSet::new();
+/// What came from which queue, or from one that it gives up to.
+fn delivered(facts: &[Fact]) -> HashSet<(&str, &str)> {
+    let moves = moves(facts);
+    let mut delivered = HashSet::new();
     for fact in facts {
         if let Fact::Delivered { queue, id, .. } = fact {
-            delivered.insert((queue, id));
+            delivered.insert((queue.as_str(), id.as_str()));
+            let before = moves.iter().filter(|(_, to)| to == queue);
+            delivered.extend(before.map(|(from, _)| (*from, id.as_str())));
         }
     }
+    delivered
+}
+
+fn check_losses(facts: &[Fact], found: &mut Vec<Violation>) {
+    let delivered = delivered(facts);
     for fact in facts {
         if let Fact::Published {
             id,

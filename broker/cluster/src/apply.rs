@@ -147,8 +147,8 @@ impl ApplyLane {
     /// Applies entries in order.
     pub(crate) fn apply(&self, entries: Vec<EntryResponder<TypeConfig>>) -> Result<(), Fault> {
         let apply = || self.call(|applier| applier.apply_unless_failed(entries));
-        // On a full disk it waits for room, and that may take as long as it likes.
-        if self.tables.is_short() {
+        // On a full disk it waits for room, for the log or for rows, and that may take as long as it likes.
+        if self.tables.is_short() || self.log.space().full {
             simulated::waiting(apply)
         } else {
             apply()

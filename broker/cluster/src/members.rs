@@ -324,15 +324,22 @@ fn ask_again(group: &Group) -> ChangeError {
     ChangeError::Unavailable(format!("group {}: {ASK_AGAIN}", group.id))
 }
 
+/// A change of voters takes two steps, so it goes on by itself when whoever asked for it goes away: half done, it would
+/// stand in the way of every other one until the next leader.
 async fn propose(
     group: &Group,
     change: ChangeMembers<u64, Member>,
     retain: bool,
 ) -> Result<(), ChangeError> {
-    let proposed = group.raft.change_membership(change, retain);
+    let raft = group.raft.clone();
+    let proposed = tokio::spawn(async move { raft.change_membership(change, retain).await });
     match tokio::time::timeout(STEP_MAX, proposed).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(refusal(group, error)),
+        Ok(Ok(Ok(_))) => Ok(()),
+        Ok(Ok(Err(error))) => Err(refusal(group, error)),
+        Ok(Err(panic)) => Err(ChangeError::Unavailable(format!(
+            "group {}: {panic}",
+            group.id
+        ))),
         Err(_) => {
             let reason = format!("group {} has not finished in time and goes on", group.id);
             Err(ChangeError::Unavailable(reason))

@@ -7,6 +7,7 @@
 mod real {
     use std::time::SystemTime;
 
+    use millrace_store::log::GroupLog;
     use tokio::runtime::{Handle, RuntimeFlavor};
     use tokio::sync::mpsc;
     use tokio::task::JoinHandle;
@@ -41,6 +42,9 @@ mod real {
             _ => work(),
         }
     }
+
+    /// Nothing: who applies waits for the disk where it is.
+    pub(crate) async fn durable(_: &GroupLog, _: Option<u64>) {}
 
     /// Gives the items one by one to whoever takes them, on a thread that may wait for the disk.
     pub(crate) fn feed<T: Send + 'static>(

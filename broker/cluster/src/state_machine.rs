@@ -35,6 +35,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let mut chunks = entries.ready_chunks(APPLY_ENTRIES_MAX);
         while let Some(chunk) = chunks.next().await {
             let entries = chunk.into_iter().collect::<Result<Vec<_>, _>>()?;
+            let last = entries.last().map(|(entry, _)| entry.log_id.index);
+            simulated::durable(self.0.log(), last).await;
             self.0.apply(entries).map_err(io::Error::other)?;
         }
         Ok(())

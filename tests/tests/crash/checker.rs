@@ -142,3 +142,57 @@ fn a_keyed_event_taken_twice_is_found() {
     ];
     assert_eq!(violations(facts), [Violation::Twice { id, queue }]);
 }
+
+fn moves(from: &str, to: &str) -> Fact {
+    let (from, to) = (from.to_owned(), to.to_owned());
+    Fact::Moves { from, to }
+}
+
+#[test]
+fn what_was_moved_counts_as_delivered_and_belongs_where_it_came() {
+    let facts = [
+        moves("q", "dead"),
+        moves("dead", "again"),
+        published("a", b"1", true, Outcome::Acknowledged),
+        delivered("again", "a", b"1", 1, 1),
+    ];
+    assert_eq!(violations(facts), []);
+}
+
+#[test]
+fn a_moved_event_that_stays_where_it_was_is_found() {
+    let ((id, queue), from) = (named("a", "q"), "q".to_owned());
+    let facts = [
+        moves("q", "dead"),
+        published("a", b"1", true, Outcome::Acknowledged),
+        // Asked before it came from the other queue: it may come.
+        delivered("q", "a", b"1", 1, 1),
+        delivered("dead", "a", b"1", 1, 2),
+        Fact::Moved {
+            id: id.clone(),
+            from,
+            answered_at: 3,
+        },
+        delivered("q", "a", b"1", 1, 4),
+    ];
+    assert_eq!(violations(facts), [Violation::StillThere { id, queue }]);
+}
+
+#[test]
+fn what_a_plugin_made_is_due_in_its_queue_alone() {
+    let (id, queue) = named("a", "q");
+    let changed = Fact::Changed {
+        id: id.clone(),
+        queue: queue.clone(),
+        digest: History::digest(b"2"),
+    };
+    let published = || published("a", b"1", false, Outcome::Acknowledged);
+    let facts = [
+        published(),
+        changed.clone(),
+        delivered("q", "a", b"2", 1, 1),
+    ];
+    assert_eq!(violations(facts), []);
+    let facts = [published(), changed, delivered("q", "a", b"1", 1, 1)];
+    assert_eq!(violations(facts), [Violation::OtherBytes { id, queue }]);
+}

@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
+use millrace_model::catalog::Queue;
 use millrace_model::command::{Extend, Nack, Receive, Settle};
 use millrace_model::ledger::Message;
-use millrace_model::{Command, GroupId, Ledger as _, Outcome, Proposal, QueueId};
+use millrace_model::receipt::Receipt;
+use millrace_model::{Command, Ledger as _, Outcome, Proposal};
 use millrace_store::simulation;
-use millrace_tests::{Fact, History};
+use millrace_tests::Fact;
 
 use crate::client::{Client, below, name, pause, percent};
+use crate::places::{DEAD, FOUR, QUEUES};
 use crate::plant::Plant;
-use crate::scene::{Phase, QUEUES};
+use crate::scene::Phase;
 
 impl Client {
     pub(crate) async fn consume_all(self) {
@@ -19,108 +22,141 @@ impl Client {
             let Some(topology) = self.topology() else {
                 continue;
             };
-            let queue_name = QUEUES[usize::try_from(below(3)).unwrap()];
-            let queue = &topology.queues[&name(queue_name)];
-            let messages = self.receive(queue_name, queue.group, queue.id).await;
-            for message in messages {
-                self.treat(queue_name, queue.group, &message).await;
+            let queue = QUEUES[usize::try_from(below(QUEUES.len() as u64)).unwrap()];
+            // Most dead letters are left to be redriven.
+            if queue == DEAD && self.phase() == Phase::Load && percent(80) {
+                continue;
+            }
+            let queue = &topology.queues[&name(queue)];
+            let messages = self.receive(queue).await;
+            if !messages.is_empty() {
+                self.treat(queue, &messages).await;
             }
         }
     }
 
-    async fn receive(&self, name: &str, group: GroupId, queue: QueueId) -> Vec<Message> {
+    async fn receive(&self, queue: &Queue) -> Vec<Message> {
         let receive = Receive {
-            queue,
-            max: 1 + u32::try_from(below(8)).unwrap(),
+            queue: queue.id,
+            max: 1 + u32::try_from(below(16)).unwrap(),
             visibility_ms: Some(1_000 + below(4_000)),
             nonce: simulation::random(),
         };
         let asked_at = self.scene.history.tick();
-        let wait = Duration::from_millis(below(800));
-        let messages = match self.cluster.receive(group, receive, wait).await {
+        let wait = Duration::from_millis(below(500));
+        let messages = match self.cluster.receive(queue.group, receive, wait).await {
             Ok(Ok(messages)) => messages,
             Ok(Err(refusal)) => {
-                self.scene
-                    .object(format!("a receive from {name} is refused: {refusal}"));
+                self.scene.object(format!(
+                    "a receive from {} is refused: {refusal}",
+                    queue.name
+                ));
                 return Vec::new();
             }
             Err(_) => return Vec::new(),
         };
         for message in &messages {
             if message.lease.receipt.receive_count == 1 && self.scene.is_planted(Plant::Lost) {
-                self.ack(group, message).await;
+                self.ack(queue, vec![message.lease.receipt]).await;
                 continue;
             }
-            let text = String::from_utf8_lossy(&message.event);
-            let id = text.split(' ').next().unwrap_or_default().to_owned();
-            let sequence = message.lease.receipt.sequence;
-            self.scene.tell(format!(
-                "node {}: received {id} as {sequence} of {name}",
-                self.node
-            ));
-            self.scene.history.record(Fact::Delivered {
-                queue: name.to_owned(),
-                id,
-                sequence,
-                digest: History::digest(&message.event),
-                asked_at,
-            });
+            self.plant_copy(queue, message).await;
+            self.scene
+                .received(self.node, queue.name.as_str(), message, asked_at);
         }
         messages
     }
 
-    /// Whether the ack was confirmed.
-    async fn ack(&self, group: GroupId, message: &Message) -> bool {
-        let receipts = vec![message.lease.receipt];
-        let queue = message.lease.receipt.queue;
-        let ack = Command::Ack(Settle { queue, receipts });
-        let settled = self.cluster.commit(group, Proposal::bare(ack)).await;
-        matches!(settled, Ok(Outcome::Settled(settled)) if settled.done == 1)
+    /// Leaves a dead letter where it was, if it is asked for.
+    async fn plant_copy(&self, queue: &Queue, message: &Message) {
+        if queue.name.as_str() == DEAD && self.scene.is_planted(Plant::Copy) {
+            let source = self.cluster.topology().queues[&name(FOUR)].id;
+            let event = message.event.clone();
+            self.send_planted(queue.group, source, event).await;
+        }
     }
 
-    async fn treat(&self, name: &str, group: GroupId, message: &Message) {
-        let receipt = message.lease.receipt;
-        let (queue, receipts) = (receipt.queue, vec![receipt]);
-        let draining = self.phase() == Phase::Drain;
-        if !draining && percent(15) {
-            return;
+    async fn treat(&self, queue: &Queue, messages: &[Message]) {
+        let receipts = messages.iter().map(|message| message.lease.receipt);
+        let mut kept: Vec<_> = receipts.collect();
+        if self.phase() != Phase::Drain {
+            let careless = if queue.name.as_str() == FOUR { 35 } else { 15 };
+            kept.retain(|_| !percent(careless));
+            let returned = kept.extract_if(.., |_| percent(careless));
+            self.nack(queue, returned.collect()).await;
+            if percent(15) {
+                self.extend(queue, kept.clone()).await;
+                pause(500).await;
+            }
         }
-        if !draining && percent(15) {
-            let delay_ms = below(1_500);
-            let nack = Nack {
-                queue,
-                receipts,
-                delay_ms,
-            };
-            let _ = self
-                .cluster
-                .commit(group, Proposal::bare(Command::Nack(nack)))
-                .await;
-            return;
+        let acked = if self.scene.is_planted(Plant::Back) {
+            kept
+        } else {
+            self.ack(queue, kept).await
+        };
+        self.note_acked(queue, &acked);
+    }
+
+    /// Those of which the ack was confirmed.
+    async fn ack(&self, queue: &Queue, mut receipts: Vec<Receipt>) -> Vec<Receipt> {
+        if receipts.is_empty() {
+            return receipts;
         }
-        if !draining && percent(15) {
-            let extend = Extend {
-                queue,
-                receipts: receipts.clone(),
-                visibility_ms: 2_000,
-            };
-            let _ = self
-                .cluster
-                .commit(group, Proposal::bare(Command::Extend(extend)))
-                .await;
-            pause(500).await;
+        let ack = Command::Ack(Settle {
+            queue: queue.id,
+            receipts: receipts.clone(),
+        });
+        match self.cluster.commit(queue.group, Proposal::bare(ack)).await {
+            Ok(Outcome::Settled(settled)) => {
+                let failed = |at: usize| {
+                    settled
+                        .failed
+                        .iter()
+                        .any(|(other, _)| *other as usize == at)
+                };
+                let mut at = 0..;
+                receipts.retain(|_| !at.next().is_some_and(failed));
+                receipts
+            }
+            _ => Vec::new(),
         }
-        if self.scene.is_planted(Plant::Back) || self.ack(group, message).await {
-            let answered_at = self.scene.history.tick();
-            self.scene.tell(format!(
-                "node {}: acked {} of {name}",
-                self.node, receipt.sequence
-            ));
+    }
+
+    fn note_acked(&self, queue: &Queue, receipts: &[Receipt]) {
+        let answered_at = self.scene.history.tick();
+        for receipt in receipts {
+            let (node, sequence, queue) = (self.node, receipt.sequence, &queue.name);
+            self.scene
+                .tell(format!("node {node}: acked {sequence} of {queue}"));
             self.scene.history.record(Fact::Acked {
-                queue: name.to_owned(),
-                sequence: receipt.sequence,
+                queue: queue.to_string(),
+                sequence,
                 answered_at,
             });
         }
+    }
+
+    async fn nack(&self, queue: &Queue, receipts: Vec<Receipt>) {
+        if receipts.is_empty() {
+            return;
+        }
+        let nack = Command::Nack(Nack {
+            queue: queue.id,
+            receipts,
+            delay_ms: below(1_500),
+        });
+        let _ = self.cluster.commit(queue.group, Proposal::bare(nack)).await;
+    }
+
+    async fn extend(&self, queue: &Queue, receipts: Vec<Receipt>) {
+        let extend = Command::Extend(Extend {
+            queue: queue.id,
+            receipts,
+            visibility_ms: 2_000,
+        });
+        let _ = self
+            .cluster
+            .commit(queue.group, Proposal::bare(extend))
+            .await;
     }
 }

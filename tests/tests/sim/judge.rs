@@ -10,6 +10,9 @@ use crate::scene::{Audited, Scene};
 
 /// Whether everything is consumed, and all nodes stand alike.
 pub(crate) fn is_settled(scene: &Scene) -> bool {
+    if scene.left.get() != Some(0) || scene.change.borrow().is_some() {
+        return false;
+    }
     let audits = scene.audits.borrow();
     let mut groups: BTreeMap<GroupId, Vec<&Audited>> = BTreeMap::new();
     let members = scene.members.borrow();
@@ -23,12 +26,10 @@ pub(crate) fn is_settled(scene: &Scene) -> bool {
         let applied = audits
             .iter()
             .all(|audit| audit.applied == audits[0].applied);
-        applied && audits.len() == members.len()
+        let nothing = audits.iter().all(|audit| audit.under_way == 0);
+        applied && nothing && audits.len() == members.len()
     };
-    scene.change.borrow().is_none()
-        && scene.left.get() == Some(0)
-        && groups.len() > 1
-        && groups.values().all(alike)
+    groups.len() as u64 == u64::from(scene.groups) + 1 && groups.values().all(alike)
 }
 
 /// What does not hold, in words.

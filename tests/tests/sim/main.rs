@@ -12,23 +12,35 @@
 )]
 
 #[cfg(simulation)]
+mod catalog;
+#[cfg(simulation)]
 mod client;
 #[cfg(simulation)]
 mod consumer;
 #[cfg(simulation)]
 mod judge;
 #[cfg(simulation)]
+mod moves;
+#[cfg(simulation)]
 mod nemesis;
 #[cfg(simulation)]
 mod node;
+#[cfg(simulation)]
+mod places;
+#[cfg(simulation)]
+mod plan;
 #[cfg(simulation)]
 mod plant;
 #[cfg(simulation)]
 mod publisher;
 #[cfg(simulation)]
+mod received;
+#[cfg(simulation)]
 mod run;
 #[cfg(simulation)]
 mod scene;
+#[cfg(simulation)]
+mod watch;
 
 #[cfg(simulation)]
 fn main() -> std::process::ExitCode {

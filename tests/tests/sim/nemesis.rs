@@ -31,6 +31,8 @@ pub(crate) struct Nemesis {
     /// When the network is whole again.
     cut_until: Option<u64>,
     slow_until: Option<u64>,
+    /// When full disks have room again.
+    full: BTreeMap<u64, u64>,
     latency: Duration,
     /// Nodes that run, or will again.
     hosts: BTreeSet<u64>,
@@ -47,6 +49,7 @@ impl Nemesis {
             down: BTreeMap::new(),
             cut_until: None,
             slow_until: None,
+            full: BTreeMap::new(),
             latency,
             hosts: (1..=scene.nodes).collect(),
             replacing: None,
@@ -58,6 +61,7 @@ impl Nemesis {
     pub(crate) fn step(&mut self, sim: &mut Sim<'_>, now_ms: u64) {
         self.go_on(sim);
         self.bury(sim, now_ms);
+        self.empty(now_ms);
         self.heal(sim, now_ms);
         if self.scene.phase.get() == Phase::Load && now_ms >= self.next_ms {
             self.next_ms = now_ms + 200 + below(PAUSE_MS);
@@ -74,11 +78,16 @@ impl Nemesis {
             if simulation::is_dead(node) {
                 self.scene.tell(format!("node {node} is dead"));
                 sim.crash(host(node).as_str());
-            } else if sim.is_host_running(host(node).as_str()) {
+            } else if !self.has_stopped(sim, node) {
                 continue;
             }
             self.down.insert(node, now_ms + 50 + below(FAULT_MS));
         }
+    }
+
+    /// Only who is told to stop does.
+    fn has_stopped(&self, sim: &mut Sim<'_>, node: u64) -> bool {
+        self.scene.stopping.borrow().contains(&node) && !sim.is_host_running(host(node).as_str())
     }
 
     fn heal(&mut self, sim: &mut Sim<'_>, now_ms: u64) {
@@ -118,10 +127,32 @@ impl Nemesis {
         }
     }
 
+    /// Gives full disks room again.
+    fn empty(&mut self, now_ms: u64) {
+        let peace = self.scene.phase.get() == Phase::Drain;
+        let is_due = |_: &u64, until: &mut u64| peace || now_ms >= *until;
+        for (node, _) in self.full.extract_if(.., is_due) {
+            self.scene
+                .tell(format!("the disk of node {node} has room again"));
+            simulation::set_full(node, false);
+        }
+    }
+
+    fn fill(&mut self, node: u64, now_ms: u64) {
+        self.scene.tell(format!("the disk of node {node} is full"));
+        simulation::set_full(node, true);
+        self.full.insert(node, now_ms + 1_000 + below(2 * FAULT_MS));
+    }
+
     fn harm(&mut self, sim: &mut Sim<'_>, now_ms: u64) {
         self.faults += 1;
         let node = self.any();
-        match below(12) {
+        match below(13) {
+            12 if percent(20) => {
+                let all = self.hosts.clone();
+                all.into_iter().for_each(|node| self.fill(node, now_ms));
+            }
+            12 => self.fill(node, now_ms),
             10 => {
                 let ms = if percent(50) { 0 } else { below(150) };
                 self.scene

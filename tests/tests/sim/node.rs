@@ -6,12 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_cluster::{Cluster, ClusterOptions};
-use millrace_model::ledger::{ChangeError, MemberChange};
-use millrace_model::{Answer, GroupId, Ledger as _, Query};
 use millrace_store::simulation;
 
-use crate::client::{Client, pause};
-use crate::scene::{Audited, Phase, QUEUES, Scene};
+use crate::client::Client;
+use crate::scene::Scene;
 
 /// The host of a node.
 pub(crate) fn host(node: u64) -> String {
@@ -27,12 +25,13 @@ fn options(scene: &Scene, node: u64) -> ClusterOptions {
         .map(|node| (node, format!("{}:7441", host(node))))
         .collect();
     options.peer_listen = "0.0.0.0:7441".parse().unwrap();
+    options.data_groups = Some(scene.groups);
     options.snapshot_bytes = scene.snapshot_bytes;
     options.log.segment_bytes = 128 << 10;
     options.log.cache_bytes = 64 << 10;
-    options.log.spare_segments = 1;
-    options.log.free_segments_max = 2;
-    options.log.disk_reserve_bytes = 0;
+    options.log.free_segments_max = 3;
+    // More than a full disk has left, see `simulation::set_full`.
+    options.log.disk_reserve_bytes = 28 << 20;
     options
 }
 
@@ -64,7 +63,9 @@ pub(crate) async fn run(scene: Rc<Scene>, node: u64) {
         tokio::task::spawn_local(client().publish_all()),
         tokio::task::spawn_local(client().consume_all()),
         tokio::task::spawn_local(client().consume_all()),
-        tokio::task::spawn_local(client().audit_all()),
+        tokio::task::spawn_local(client().move_all()),
+        tokio::task::spawn_local(client().reconfigure_all()),
+        tokio::task::spawn_local(client().watch_all()),
     ];
     tokio::select! {
         biased;
@@ -89,100 +90,5 @@ pub(crate) async fn run(scene: Rc<Scene>, node: u64) {
 async fn told_to_stop(scene: &Scene, node: u64) {
     while !scene.stopping.borrow().contains(&node) {
         tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-impl Client {
-    /// Says when queues are empty, and how the groups stand here.
-    async fn audit_all(self) {
-        loop {
-            pause(200).await;
-            if self.phase() == Phase::Done {
-                return;
-            }
-            self.transfer().await;
-            self.change_members().await;
-            self.audit().await;
-            if self.phase() == Phase::Load {
-                pause(800).await;
-            }
-        }
-    }
-
-    async fn transfer(&self) {
-        if let Some(node) = self.scene.leader_wanted.take() {
-            let change = MemberChange::Transfer { node, group: None };
-            let _ = self.cluster.change_members(change).await;
-        }
-    }
-
-    /// Makes the change that is wanted; again, through whatever node, until it is made.
-    async fn change_members(&self) {
-        let Some(change) = self.scene.change.borrow().clone() else {
-            return;
-        };
-        let made = self.cluster.change_members(change.clone()).await;
-        let mut wanted = self.scene.change.borrow_mut();
-        if wanted.as_ref() != Some(&change) {
-            return;
-        }
-        let is_made = match (&change, &made) {
-            (_, Ok(())) => true,
-            (MemberChange::Remove { node }, Err(ChangeError::NotFound(other))) => node == other,
-            (MemberChange::Add { .. }, Err(ChangeError::Conflict(reason))) => {
-                reason.ends_with("already")
-            }
-            _ => false,
-        };
-        self.scene
-            .tell(format!("node {}: {change:?}: {made:?}", self.node));
-        if is_made {
-            *wanted = None;
-            match change {
-                MemberChange::Remove { node } => self.scene.members.borrow_mut().remove(&node),
-                MemberChange::Add { node, .. } => self.scene.members.borrow_mut().insert(node),
-                MemberChange::Transfer { .. } => true,
-            };
-        }
-    }
-
-    async fn audit(&self) {
-        let mut groups = vec![GroupId::META];
-        groups.extend(self.cluster.data_groups());
-        for group in groups {
-            if let Ok(Answer::Audit(audit)) = self.cluster.query(group, Query::Audit).await {
-                let audited = Audited {
-                    applied: audit.applied,
-                    digest: audit.digest,
-                    violations: audit.violations,
-                };
-                self.scene.audited(self.node, group, audited);
-            }
-        }
-        if self.phase() == Phase::Drain
-            && let Some(left) = self.left().await
-        {
-            self.scene.left.set(Some(left));
-        }
-    }
-
-    /// How many entries there are in all queues; `None` when nobody can tell.
-    async fn left(&self) -> Option<u64> {
-        let topology = self.topology()?;
-        let mut left = 0;
-        for queue in QUEUES {
-            let queue = &topology.queues[&crate::client::name(queue)];
-            match self
-                .cluster
-                .query(queue.group, Query::Counters(queue.id))
-                .await
-            {
-                Ok(Answer::Counters(counters)) => {
-                    left += counters.ready + counters.leased + counters.delayed
-                }
-                _ => return None,
-            }
-        }
-        Some(left)
     }
 }

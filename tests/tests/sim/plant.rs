@@ -17,6 +17,18 @@ pub(crate) enum Plant {
     Batch,
     /// A plugin ran twice: the plan has all its deliveries twice.
     Plan,
+    /// A byte of what a plugin made is another one.
+    Body,
+    /// A dead letter stays in the queue that it came from.
+    Copy,
+    /// One lease is given twice.
+    Lease,
+    /// An entry is received more often than it may be.
+    Often,
+    /// A retry with the same key is answered with something else.
+    Answer,
+    /// A catalog is shown that is older than a confirmed one.
+    Catalog,
 }
 
 impl Plant {
@@ -29,6 +41,12 @@ impl Plant {
             Self::Byte,
             Self::Batch,
             Self::Plan,
+            Self::Body,
+            Self::Copy,
+            Self::Lease,
+            Self::Often,
+            Self::Answer,
+            Self::Catalog,
         ];
         all.into_iter()
             .find(|plant| format!("{plant:?}").to_lowercase() == name)

@@ -1,19 +1,21 @@
 //! Publishes to the topic and sends to queues, with and without a key, until the load ends.
 
 use bytes::Bytes;
-use millrace_model::command::{Deduplication, Delivery, Publish, Routed, Send};
-use millrace_model::id::DeduplicationKey;
+use millrace_model::command::Send;
+use millrace_model::outcome::Accepted;
 use millrace_model::{Command, GroupId, Ledger as _, Outcome, Proposal, Refusal, Unavailable};
+use millrace_store::simulation;
 
-use crate::client::{Client, below, name, pause, percent};
+use crate::client::{Client, below, pause, percent};
+use crate::places::{FOUR, ONE, THREE, TWO};
 use crate::plant::Plant;
-use crate::scene::{Phase, Published, QUEUES, TOPIC};
+use crate::scene::{Phase, Published};
 
 /// Longest event, in bytes.
 const EVENT_BYTES_MAX: u64 = 6_000;
 
-/// Longer than a run: a key is accepted once.
-const WINDOW_MS: u64 = 3_600_000;
+/// Most attempts for one event.
+const ATTEMPTS_MAX: u32 = 8;
 
 impl Client {
     pub(crate) async fn publish_all(self) {
@@ -31,12 +33,20 @@ impl Client {
         }
     }
 
-    /// An event with a key whose outcome is not known: any client may try it again.
+    /// An event with a key that is tried again, by whatever client: its outcome is not known, or it is and somebody is
+    /// not sure.
     fn unfinished(&self) -> Option<String> {
         let mut published = self.scene.published.borrow_mut();
-        let mut open = published.iter_mut();
+        let is_doubted = percent(5);
+        let first = if is_doubted {
+            below(1 + published.len() as u64)
+        } else {
+            0
+        };
+        let mut open = published.iter_mut().skip(usize::try_from(first).unwrap());
         let (id, event) = open.find(|(_, event)| {
-            event.once && !event.acknowledged && !event.busy && event.attempts < 8
+            let open = event.once && !event.busy && event.attempts < ATTEMPTS_MAX;
+            open && event.acknowledged == is_doubted
         })?;
         event.busy = true;
         Some(id.clone())
@@ -50,20 +60,27 @@ impl Client {
             } else {
                 below(200)
             };
-        let filler = (0..len).map(|_| char::from(b'a' + u8::try_from(below(26)).unwrap()));
-        let stored = Bytes::from(format!("{id} {}", filler.collect::<String>()));
-        let queues = match below(4) {
-            0 => vec![QUEUES[0], QUEUES[1]],
-            other => vec![QUEUES[usize::try_from(other - 1).unwrap()]],
+        let stored = Bytes::from(format!("{id} {}", filler(len)));
+        let queues = match below(6) {
+            0 | 1 => vec![ONE, TWO],
+            2 => vec![ONE],
+            3 => vec![TWO],
+            4 => vec![THREE],
+            _ => vec![FOUR],
         };
+        let changes = queues.contains(&TWO) && percent(30);
+        let changed = changes.then(|| Bytes::from(format!("{id} changed {}", filler(len))));
         let event = Published {
             stored,
+            changed,
+            parks: percent(10),
             queues,
             once: percent(50),
             busy: true,
             acknowledged: false,
             unknown: false,
             attempts: 0,
+            sequence: None,
         };
         self.scene.published.borrow_mut().insert(id.clone(), event);
         id
@@ -81,24 +98,52 @@ impl Client {
         let _open = Open { client: self, id };
         self.plant(group, &proposal).await;
         let (acknowledged, unknown) = match self.cluster.commit(group, proposal).await {
-            Ok(Outcome::Accepted(results)) => match results.as_slice() {
-                [Ok(_)] => (true, true),
-                other => {
-                    self.scene.object(format!("{id} got {other:?}"));
-                    (false, true)
-                }
-            },
-            Ok(Outcome::Refused(Refusal::StalePlan(_))) => (false, before),
-            Ok(other) => {
-                self.scene.object(format!("{id} got {other:?}"));
-                (false, true)
-            }
-            Err(Unavailable::NoQuorum | Unavailable::NotReady(_) | Unavailable::Overloaded) => {
-                (false, before)
-            }
+            Ok(outcome) => self.understand(id, outcome, before),
+            Err(
+                Unavailable::NoQuorum
+                | Unavailable::NotReady(_)
+                | Unavailable::Overloaded
+                | Unavailable::StorageFull,
+            ) => (false, before),
             Err(_) => (false, true),
         };
         self.end(id, acknowledged, unknown);
+    }
+
+    /// Whether the event is acknowledged, and if not, whether some attempt may have taken effect.
+    fn understand(&self, id: &str, outcome: Outcome, before: bool) -> (bool, bool) {
+        match outcome {
+            Outcome::Accepted(results) => match results.as_slice() {
+                [Ok(accepted)] => {
+                    self.compare(id, *accepted);
+                    return (true, true);
+                }
+                [Err(Refusal::QueueFull(_))] => return (false, before),
+                other => self.scene.object(format!("{id} got {other:?}")),
+            },
+            Outcome::Refused(Refusal::StalePlan(_) | Refusal::QueueFull(_)) => {
+                return (false, before);
+            }
+            other => self.scene.object(format!("{id} got {other:?}")),
+        }
+        (false, true)
+    }
+
+    /// Every attempt for a key has the answer of the first.
+    fn compare(&self, id: &str, accepted: Accepted) {
+        let mut number = accepted.sequence;
+        let before = self.with(id, |event| event.sequence.replace(number));
+        let Some(first) = before else {
+            return;
+        };
+        if self.scene.is_planted(Plant::Answer) {
+            number += 1;
+        }
+        if first != number {
+            self.scene.object(format!(
+                "{id} is answered with another number: {number}, and {first} before"
+            ));
+        }
     }
 
     /// Does what must not be, when it is asked for.
@@ -106,72 +151,14 @@ impl Client {
         let Command::Send(Send { queue, .. }) = proposal.command else {
             return;
         };
-        let ghost = if self.scene.is_planted(Plant::Ghost) {
+        let event = if self.scene.is_planted(Plant::Ghost) {
             Bytes::from_static(b"ghost of nobody")
         } else if self.scene.is_planted(Plant::Batch) {
             proposal.payloads[0].clone()
         } else {
             return;
         };
-        let command = Command::Send(Send {
-            queue,
-            deduplication: None,
-            delay_ms: None,
-        });
-        let payloads = vec![ghost];
-        let again = Proposal { command, payloads };
-        while self.cluster.commit(group, again.clone()).await.is_err() {
-            pause(100).await;
-        }
-    }
-
-    fn proposal(&self, id: &str) -> Option<(GroupId, Proposal)> {
-        let topology = self.topology()?;
-        let published = self.scene.published.borrow();
-        let event = &published[id];
-        let deduplication = event.once.then(|| Deduplication {
-            key: key(id),
-            window_ms: WINDOW_MS,
-        });
-        let queues: Vec<_> = event
-            .queues
-            .iter()
-            .map(|queue| &topology.queues[&name(queue)])
-            .collect();
-        let mut stored = event.stored.to_vec();
-        if event.attempts == 0 && self.scene.is_planted(Plant::Byte) {
-            *stored.last_mut().unwrap() ^= 1;
-        }
-        let payloads = vec![Bytes::from(stored)];
-        let group = queues[0].group;
-        let command = if let [queue] = queues[..] {
-            Command::Send(Send {
-                queue: queue.id,
-                deduplication,
-                delay_ms: percent(10).then(|| below(2_000)),
-            })
-        } else {
-            let deliveries = queues.iter().map(|queue| Delivery {
-                queue: queue.id,
-                payload: 0,
-                delay_ms: None,
-            });
-            let mut deliveries: Vec<_> = deliveries.collect();
-            if event.attempts == 0 && self.scene.is_planted(Plant::Plan) {
-                deliveries.extend_from_within(..);
-            }
-            Command::Publish(Publish {
-                topic: topology.topics[&name(TOPIC)].topic.id,
-                revision: topology.revision,
-                deduplication,
-                events: vec![Routed {
-                    payloads: 1,
-                    deliveries,
-                    parked: Vec::new(),
-                }],
-            })
-        };
-        Some((group, Proposal { command, payloads }))
+        self.send_planted(group, queue, event).await;
     }
 
     fn end(&self, id: &str, acknowledged: bool, unknown: bool) {
@@ -204,8 +191,14 @@ impl Drop for Open<'_> {
     }
 }
 
-fn key(id: &str) -> DeduplicationKey {
-    let mut key = [0; 16];
-    key[..8].copy_from_slice(&millrace_tests::History::digest(id.as_bytes()).to_le_bytes());
-    DeduplicationKey { key, request: 1 }
+/// Letters, other ones each time.
+fn filler(len: u64) -> String {
+    let mut state = simulation::random();
+    let mut letter = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        char::from(b'a' + u8::try_from((state >> 33) % 26).unwrap())
+    };
+    (0..len).map(|_| letter()).collect()
 }

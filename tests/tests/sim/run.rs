@@ -23,6 +23,9 @@ const SETUP_MS_MAX: u64 = 20_000;
 /// How long it may take, once nothing goes wrong any more, until all is consumed and alike.
 const DRAIN_MS_MAX: u64 = 60_000;
 
+/// How long nothing may happen any more before it is the end: what is under way between groups comes out of nowhere.
+const QUIET_MS: u64 = 1_500;
+
 pub(crate) fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let Some(seed) = arguments.first().and_then(|seed| seed.parse().ok()) else {
@@ -52,12 +55,13 @@ pub(crate) fn main() -> ExitCode {
 fn run(seed: u64, plant: Option<Plant>, verbose: bool) -> bool {
     simulation::begin(seed);
     let nodes = if below(4) == 0 { 5 } else { 3 };
+    let groups = 1 + u32::try_from(below(3)).unwrap();
     let snapshot_bytes = [30 << 10, 200 << 10, 128 << 20][usize::try_from(below(3)).unwrap()];
     let latency = Duration::from_millis(1 + below(20));
-    let scene = Scene::new(nodes, snapshot_bytes, verbose);
+    let scene = Scene::new(nodes, groups, snapshot_bytes, verbose);
     scene.plant.set(plant);
     scene.tell(format!(
-        "{nodes} nodes, a snapshot each {snapshot_bytes} bytes, messages take up to {latency:?}"
+        "{nodes} nodes, {groups} data groups, a snapshot each {snapshot_bytes} bytes, messages take up to {latency:?}"
     ));
     let mut sim = Builder::new()
         .rng_seed(seed)
@@ -79,7 +83,7 @@ fn run(seed: u64, plant: Option<Plant>, verbose: bool) -> bool {
     let (took, figures) = (began.elapsed(), scene.history.figures());
     let simulated = sim.elapsed().as_secs_f64();
     println!(
-        "seed {seed}: {}, {nodes} nodes, {} published, {} acknowledged, {} found, {} lost, {} delivered again, {} faults, {simulated:.1} s simulated in {:.2} s, trace {:016x}",
+        "seed {seed}: {}, {nodes} nodes, {groups} groups, {} published, {} acknowledged, {} found, {} lost, {} delivered again, {} faults, {simulated:.1} s simulated in {:.2} s, trace {:016x}",
         if wrong.is_empty() { "passed" } else { "FAILED" },
         figures.published,
         figures.acknowledged,
@@ -124,6 +128,7 @@ pub(crate) fn add_host(sim: &mut Sim<'_>, scene: &Rc<Scene>, node: u64) {
 struct Phases {
     load_ms: Option<u64>,
     drain_ms: Option<u64>,
+    settled_ms: Option<u64>,
 }
 
 fn step(sim: &mut Sim<'_>, scene: &Rc<Scene>, nemesis: &mut Nemesis, phases: &mut Phases) {
@@ -150,7 +155,9 @@ fn step(sim: &mut Sim<'_>, scene: &Rc<Scene>, nemesis: &mut Nemesis, phases: &mu
         }
         Phase::Drain => {
             let since = now_ms - *phases.drain_ms.get_or_insert(now_ms);
-            if is_settled(scene) {
+            let settled_ms = is_settled(scene).then(|| phases.settled_ms.unwrap_or(now_ms));
+            phases.settled_ms = settled_ms;
+            if settled_ms.is_some_and(|settled_ms| now_ms >= settled_ms + QUIET_MS) {
                 scene.tell("all is consumed, and all nodes are alike");
                 scene.phase.set(Phase::Done);
             } else if since > DRAIN_MS_MAX {

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
-use crate::plant::Plant;
 use bytes::Bytes;
 use millrace_cluster::Cluster;
 use millrace_model::GroupId;
@@ -14,11 +13,8 @@ use millrace_model::ledger::MemberChange;
 use millrace_store::simulation;
 use millrace_tests::{Fact, History, Outcome};
 
-/// Names of the queues.
-pub(crate) const QUEUES: [&str; 3] = ["one", "two", "three"];
-
-/// The topic, whose subscriptions lead to the first two.
-pub(crate) const TOPIC: &str = "topic";
+use crate::places::{MOVES, TWO};
+use crate::plant::Plant;
 
 /// What clients do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +32,10 @@ pub(crate) enum Phase {
 /// An event that was published, as often as it took.
 pub(crate) struct Published {
     pub(crate) stored: Bytes,
+    /// What queue two gets in place of it, since a plugin made that of it.
+    pub(crate) changed: Option<Bytes>,
+    /// It does not go to queue two at once, but waits in a parked list.
+    pub(crate) parks: bool,
     /// Where it goes.
     pub(crate) queues: Vec<&'static str>,
     /// Whether it bears a key.
@@ -46,6 +46,8 @@ pub(crate) struct Published {
     /// Some attempt may have taken effect.
     pub(crate) unknown: bool,
     pub(crate) attempts: u32,
+    /// The number that it was answered with.
+    pub(crate) sequence: Option<u64>,
 }
 
 /// How one group stands on one node.
@@ -54,12 +56,16 @@ pub(crate) struct Audited {
     pub(crate) applied: u64,
     pub(crate) digest: Digest,
     pub(crate) violations: Vec<String>,
+    /// Deliveries that wait to be carried to other groups.
+    pub(crate) under_way: u64,
 }
 
 /// What everybody shares. One thread runs all of it.
 pub(crate) struct Scene {
     /// How many nodes the cluster has.
     pub(crate) nodes: u64,
+    /// How many data groups.
+    pub(crate) groups: u32,
     /// Who they are.
     pub(crate) members: RefCell<BTreeSet<u64>>,
     /// The number that a new node gets.
@@ -75,6 +81,10 @@ pub(crate) struct Scene {
     pub(crate) stopping: RefCell<Vec<u64>>,
     /// A node that is to lead, if somebody can arrange it.
     pub(crate) leader_wanted: Cell<Option<u64>>,
+    /// The last version of a queue's configuration that was confirmed.
+    pub(crate) configured: Cell<u64>,
+    /// By queue: the entry, and the how manieth lease of it.
+    pub(crate) leases: RefCell<BTreeSet<(String, u64, u32)>>,
     /// What is to be done wrong.
     pub(crate) plant: Cell<Option<Plant>>,
     pub(crate) audits: RefCell<BTreeMap<(u64, GroupId), Audited>>,
@@ -92,9 +102,10 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    pub(crate) fn new(nodes: u64, snapshot_bytes: u64, verbose: bool) -> Rc<Self> {
+    pub(crate) fn new(nodes: u64, groups: u32, snapshot_bytes: u64, verbose: bool) -> Rc<Self> {
         Rc::new(Self {
             nodes,
+            groups,
             members: RefCell::new((1..=nodes).collect()),
             next_number: Cell::new(nodes + 1),
             change: RefCell::default(),
@@ -105,6 +116,8 @@ impl Scene {
             running: RefCell::default(),
             stopping: RefCell::default(),
             leader_wanted: Cell::new(None),
+            configured: Cell::new(0),
+            leases: RefCell::default(),
             plant: Cell::new(None),
             audits: RefCell::default(),
             digests: RefCell::default(),
@@ -167,7 +180,17 @@ impl Scene {
 
     /// Tells the history what became of all publishes.
     pub(crate) fn close_history(&self) {
+        for (from, to) in MOVES.map(|(from, to)| (from.to_owned(), to.to_owned())) {
+            self.history.record(Fact::Moves { from, to });
+        }
         for (id, published) in self.published.borrow().iter() {
+            if let Some(changed) = &published.changed {
+                self.history.record(Fact::Changed {
+                    id: id.clone(),
+                    queue: TWO.to_owned(),
+                    digest: History::digest(changed),
+                });
+            }
             let outcome = match published {
                 Published {
                     acknowledged: true, ..

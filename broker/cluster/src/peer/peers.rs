@@ -60,6 +60,9 @@ pub(crate) struct Lanes {
     pub(crate) control: Lane,
     pub(crate) entries: Lane,
     pub(crate) snapshots: Lane,
+    /// Held by who sends a snapshot: the other side takes one at a time over a connection, and two of two groups would
+    /// push each other out, again and again.
+    pub(crate) snapshot_turn: tokio::sync::Mutex<()>,
     pub(crate) requests: Lane,
 }
 
@@ -129,6 +132,7 @@ impl Lanes {
             control: lane(Purpose::Control),
             entries: lane(Purpose::Entries),
             snapshots: lane(Purpose::Snapshots),
+            snapshot_turn: tokio::sync::Mutex::default(),
             requests: lane(Purpose::Requests),
         }
     }

@@ -57,7 +57,7 @@ fn unreachable(node: u64) -> Error {
     Unreachable::from_string(format!("no connection to node {node}")).into()
 }
 
-/// Sends a snapshot and waits until it is installed.
+/// Sends a snapshot and waits until it is installed; before that, until those of other groups are.
 ///
 /// # Errors
 /// What went wrong here, on the way or there.
@@ -67,6 +67,7 @@ pub(crate) async fn send(
     vote: &Vote,
     snapshot: &Snapshot,
 ) -> Result<SnapshotResponse<TypeConfig>, Error> {
+    let _turn = lanes.snapshot_turn.lock().await;
     let connection = lanes.snapshots.connection();
     let connection = connection.ok_or_else(|| unreachable(lanes.node))?;
     let sender = Sender {

@@ -6,13 +6,14 @@ use std::future::{Future, Ready, ready};
 use std::time::Duration;
 
 use millrace_model::GroupId;
+use millrace_store::log::GroupLog;
 use millrace_store::simulation;
 use openraft::rt::AsyncRuntime;
 use openraft::{EntryPayload, OptionalSend};
 use openraft_rt_tokio::TokioRuntime;
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use crate::types::Entry;
@@ -54,6 +55,19 @@ pub(crate) fn blocking<R: Send + 'static>(
     work: impl FnOnce() -> R + Send + 'static,
 ) -> Ready<Result<R, Infallible>> {
     ready(Ok(work()))
+}
+
+/// Waits until the log is on the disk up to `index`, or has failed: a full disk keeps it waiting, and nobody may block.
+pub(crate) async fn durable(log: &GroupLog, index: Option<u64>) {
+    let Some(index) = index.filter(|index| log.log_id(*index).is_some()) else {
+        return;
+    };
+    let (tell, told) = oneshot::channel();
+    let tell = move |_| {
+        let _ = tell.send(());
+    };
+    log.when_durable(index, Box::new(tell));
+    let _ = told.await;
 }
 
 /// Gives the items one by one to whoever takes them.

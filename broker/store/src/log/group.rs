@@ -15,7 +15,7 @@ use crate::log::payload::{self, Source};
 use crate::log::record::Body;
 use crate::log::shared::Shared;
 use crate::log::state::State;
-use crate::log::{LogEntry, LogError, LogId, LogPin, SegmentId, read};
+use crate::log::{LogEntry, LogError, LogId, LogPin, SegmentId, Space, read};
 
 /// The largest vote, in bytes.
 const VOTE_BYTES_MAX: usize = 4096;
@@ -235,6 +235,11 @@ impl GroupLog {
     /// The last index such that it and all before it are on disk; `None` when nothing is. Apply no entry beyond it.
     pub fn durable_index(&self) -> Option<u64> {
         self.with(GroupState::durable_index)
+    }
+
+    /// How much room there is for all groups. Cheap: two atomic loads.
+    pub fn space(&self) -> Space {
+        self.shared.space()
     }
 
     /// Calls `done` when `durable_index` has reached `index`: at once, on this thread, if it has.

@@ -84,7 +84,7 @@ fn rest<'a>(
 }
 
 /// Leaves room on the disk to others: to the tables above all, without which nothing can be acked.
-fn has_room(shared: &Shared) -> Result<(), IoFault> {
+pub(crate) fn has_room(shared: &Shared) -> Result<(), IoFault> {
     let reserve = shared.options.disk_reserve_bytes;
     if reserve == 0 {
         return Ok(());

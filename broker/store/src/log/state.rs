@@ -175,6 +175,18 @@ impl State {
         })
     }
 
+    /// Bytes that all that waits takes in a segment, at most.
+    #[cfg(simulation)]
+    pub(crate) fn queue_bytes(&self) -> usize {
+        /// More than a record takes beside its body.
+        const RECORD_BYTES: usize = 256;
+        let bytes = self.queue.iter().map(|op| match &op.action {
+            Action::Append(entries) => op.bytes + entries.len() * RECORD_BYTES,
+            _ => op.bytes + RECORD_BYTES,
+        });
+        bytes.sum::<usize>() + 16 * RECORD_BYTES
+    }
+
     fn take_ops(&mut self) -> Vec<Op> {
         let mut bytes = 0;
         let mut ops = Vec::new();

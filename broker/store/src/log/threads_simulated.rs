@@ -2,11 +2,13 @@
 //! that the seed decides.
 
 use std::path::PathBuf;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, LockResult, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use crate::fault::IoFault;
 use crate::log::shared::Shared;
 use crate::log::state::State;
 use crate::log::writer::{Start, Writer};
@@ -85,7 +87,8 @@ impl Threads {
         };
         let wake = Arc::clone(&shared.engine.wake);
         wake.notify_one();
-        tokio::spawn(run(wake, Arc::downgrade(shared), shared.dir.clone()));
+        let (weak, retry) = (Arc::downgrade(shared), shared.options.full_retry);
+        tokio::spawn(run(wake, weak, shared.dir.clone(), retry));
         Ok(Self)
     }
 
@@ -99,9 +102,10 @@ impl Threads {
     }
 }
 
-async fn run(wake: Arc<Notify>, shared: Weak<Shared>, dir: PathBuf) {
+async fn run(wake: Arc<Notify>, shared: Weak<Shared>, dir: PathBuf, retry: Duration) {
     loop {
-        wake.notified().await;
+        // Nobody tells when a full disk has room again.
+        let _ = tokio::time::timeout(retry, wake.notified()).await;
         tokio::time::sleep(Duration::from_millis(simulation::sync_ms(&dir))).await;
         let Some(shared) = shared.upgrade() else {
             return;
@@ -128,7 +132,9 @@ impl Shared {
         let Some(mut writer) = self.engine.lock().writer.take() else {
             return;
         };
-        while let Some(work) = self.next_work() {
+        while self.has_space(&writer)
+            && let Some(work) = self.next_work()
+        {
             if let Some(ended) = writer.perform(work) {
                 self.engine.lock().ended = Some(ended);
                 return;
@@ -136,6 +142,14 @@ impl Shared {
         }
         self.engine.lock().writer = Some(writer);
         self.make_spares();
+    }
+
+    /// Whether the disk has room for all that is to be written. A thread would wait in the middle of it.
+    fn has_space(&self, writer: &Writer) -> bool {
+        let state = self.lock();
+        let bytes = state.queue_bytes();
+        let spare = state.free.len() * self.options.segment_bytes as usize / 2;
+        !state.starved || state.closing || bytes <= spare || writer.fits(bytes)
     }
 
     fn next_work(&self) -> Option<crate::log::state::Work> {
@@ -146,18 +160,39 @@ impl Shared {
         state.next_work()
     }
 
+    fn wants_spare(&self) -> bool {
+        let state = self.lock();
+        state.free.len() < self.options.spare_segments && !state.closing
+    }
+
     fn make_spares(&self) {
         let (dir, size) = (&self.dir, self.options.segment_bytes);
-        while self.lock().free.len() < self.options.spare_segments && !self.lock().closing {
+        let mut starved = false;
+        while self.wants_spare() && !starved {
             let number = self.engine.lock().spare_number;
-            match spares::make(dir, number, size, || false) {
+            match self
+                .find_room()
+                .and_then(|()| spares::make(dir, number, size, || false))
+            {
                 Ok(path) => {
                     self.engine.lock().spare_number += 1;
                     self.lock().free.push(path);
                 }
+                Err(fault) if fault.is_full() => starved = true,
                 // The disk is dead: nobody is to wait for a segment any more.
                 Err(_) => self.lock().closing = true,
             }
         }
+        let mut state = self.lock();
+        state.starved = starved;
+        self.tell_full(&state);
+    }
+
+    /// A writer that needs a segment gets one, whatever others are left with: it cannot wait here.
+    fn find_room(&self) -> Result<(), IoFault> {
+        if self.writer_waits.load(Relaxed) {
+            return Ok(());
+        }
+        spares::has_room(self)
     }
 }

@@ -67,6 +67,12 @@ impl Writer {
         }
     }
 
+    /// Whether `bytes` of records need no further segment.
+    #[cfg(simulation)]
+    pub(crate) fn fits(&self, bytes: usize) -> bool {
+        self.at.tail.fits(bytes + self.headroom())
+    }
+
     /// Does `work`; how it ended when that was the last.
     pub(crate) fn perform(&mut self, work: Work) -> Option<Result<(), Arc<LogError>>> {
         let closes = matches!(work, Work::Close);

@@ -125,12 +125,7 @@ impl File {
 
     pub fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
         let at = usize::try_from(at).map_err(io::Error::other)?;
-        self.look(|content| {
-            let from = content.now.get(at..).unwrap_or_default();
-            let len = from.len().min(buffer.len());
-            buffer[..len].copy_from_slice(&from[..len]);
-            len
-        })
+        self.look(|content| content.read(buffer, at))
     }
 
     pub fn read_exact_at(&self, buffer: &mut [u8], at: u64) -> io::Result<()> {
@@ -142,7 +137,7 @@ impl File {
 
     pub fn write_all_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
         let at = usize::try_from(at).map_err(io::Error::other)?;
-        self.change(|content| content.write(bytes, at))
+        self.change(|content| content.write(bytes.to_vec(), at))
     }
 
     pub fn set_len(&self, len: u64) -> io::Result<()> {
@@ -151,7 +146,7 @@ impl File {
     }
 
     pub fn metadata(&self) -> io::Result<Metadata> {
-        self.look(|content| Metadata(content.now.len() as u64))
+        self.look(|content| Metadata(content.len() as u64))
     }
 
     /// The sync of a machine that dies in it may have been done, or not.
@@ -295,14 +290,16 @@ pub(crate) fn fallocate(
 
 /// Writes all of `slices`.
 pub(crate) fn pwritev(file: &File, slices: &[IoSlice<'_>], at: u64) -> rustix::io::Result<usize> {
-    let bytes: Vec<u8> = slices
+    let mut bytes = Vec::new();
+    slices
         .iter()
-        .flat_map(|slice| slice.iter().copied())
-        .collect();
-    let written = file.write_all_at(&bytes, at);
-    written
-        .map(|()| bytes.len())
-        .map_err(|_| rustix::io::Errno::IO)
+        .for_each(|slice| bytes.extend_from_slice(slice));
+    let (len, at) = (
+        bytes.len(),
+        usize::try_from(at).expect("a file fits memory"),
+    );
+    let written = file.change(|content| content.write(bytes, at));
+    written.map(|()| len).map_err(|_| rustix::io::Errno::IO)
 }
 
 /// How much room there is.
@@ -311,10 +308,12 @@ pub(crate) struct Room {
     pub(crate) f_frsize: u64,
 }
 
-/// There is always room.
-pub(crate) fn statvfs(_: &Path) -> rustix::io::Result<Room> {
+/// As much as the harness leaves.
+pub(crate) fn statvfs(path: &Path) -> rustix::io::Result<Room> {
+    let mut world = world();
+    let disk = world.at(path).map_err(|_| rustix::io::Errno::IO)?;
     Ok(Room {
-        f_bavail: 1 << 40,
+        f_bavail: disk.room(),
         f_frsize: 1,
     })
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::Loss;
+use super::pages::Pages;
 
 /// What a disk writes as a whole, in bytes.
 const SECTOR_BYTES: usize = 512;
@@ -28,41 +29,52 @@ pub(crate) struct Image {
     next_file: u64,
 }
 
-/// The bytes of a file.
+/// A file.
 #[derive(Default)]
 pub(crate) struct Content {
-    pub(crate) now: Vec<u8>,
-    synced: Vec<u8>,
+    now: Pages,
+    synced: Pages,
+    /// What was written since the last sync.
     unsynced: Vec<(usize, Vec<u8>)>,
     /// The length was set since the last sync.
     resized: bool,
 }
 
 impl Content {
-    pub(crate) fn write(&mut self, bytes: &[u8], at: usize) {
-        put(&mut self.now, bytes, at);
-        self.unsynced.push((at, bytes.to_vec()));
+    pub(crate) fn len(&self) -> usize {
+        self.now.len()
+    }
+
+    pub(crate) fn read(&self, buffer: &mut [u8], at: usize) -> usize {
+        self.now.read(buffer, at)
+    }
+
+    pub(crate) fn write(&mut self, bytes: Vec<u8>, at: usize) {
+        self.now.write(&bytes, at);
+        self.unsynced.push((at, bytes));
     }
 
     pub(crate) fn resize(&mut self, len: usize) {
-        self.now.resize(len, 0);
+        self.now.resize(len);
         self.resized = true;
     }
 
     pub(crate) fn sync(&mut self) {
-        for (at, bytes) in self.unsynced.drain(..) {
-            put(&mut self.synced, &bytes, at);
+        if self.resized || !self.unsynced.is_empty() {
+            self.synced.clone_from(&self.now);
         }
-        self.synced.resize(self.now.len(), 0);
+        self.unsynced.clear();
         self.resized = false;
     }
 
     fn crash(&mut self, loss: Loss, random: &mut impl FnMut() -> u64) {
         match loss {
             Loss::Nothing => self.sync(),
-            Loss::Everything => self.unsynced.clear(),
+            Loss::Everything => {}
             Loss::Torn => self.tear(random),
         }
+        self.unsynced.clear();
+        self.resized = false;
         self.now.clone_from(&self.synced);
     }
 
@@ -73,22 +85,15 @@ impl Content {
                 let to = ((at + from) / SECTOR_BYTES + 1) * SECTOR_BYTES - at;
                 let to = to.min(bytes.len());
                 if random() % 2 == 0 {
-                    put(&mut self.synced, &bytes[from..to], at + from);
+                    self.synced.write(&bytes[from..to], at + from);
                 }
                 from = to;
             }
         }
         if self.resized && random() % 2 == 0 {
-            self.synced.resize(self.now.len(), 0);
+            self.synced.resize(self.now.len());
         }
     }
-}
-
-fn put(content: &mut Vec<u8>, bytes: &[u8], at: usize) {
-    if content.len() < at + bytes.len() {
-        content.resize(at + bytes.len(), 0);
-    }
-    content[at..at + bytes.len()].copy_from_slice(bytes);
 }
 
 impl Image {
@@ -98,6 +103,12 @@ impl Image {
         self.files.insert(self.next_file, Content::default());
         self.set(path, self.next_file);
         self.next_file
+    }
+
+    /// Bytes of all files.
+    pub(crate) fn bytes(&self) -> u64 {
+        let files = self.names.values().filter_map(|file| self.files.get(file));
+        files.map(|file| file.len() as u64).sum()
     }
 
     fn set(&mut self, path: &Path, file: u64) {

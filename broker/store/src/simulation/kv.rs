@@ -18,22 +18,43 @@ type Pair = (Vec<u8>, Vec<u8>);
 pub(crate) struct Stored {
     now: Image,
     synced: Image,
-    /// After each batch since the last sync.
-    unsynced: Vec<Image>,
+    /// In order, since the last sync.
+    unsynced: Vec<Change>,
 }
+
+/// A change of a database.
+enum Change {
+    /// May be lost until it is synced.
+    Batch(Vec<Write>),
+    /// Durable at once.
+    Made(String),
+    /// Durable at once.
+    Deleted(Arc<str>),
+    /// Durable at once.
+    Ingested(Vec<Write>),
+}
+
+/// In which keyspace, the key, and the value unless it goes.
+type Write = (Arc<str>, Vec<u8>, Option<Vec<u8>>);
 
 impl Stored {
     pub(super) fn crash(&mut self, loss: Loss, random: &mut impl FnMut() -> u64) {
-        let count = self.unsynced.len();
-        let kept = match loss {
+        let is_batch = |change: &&Change| matches!(change, Change::Batch(_));
+        let count = self.unsynced.iter().filter(is_batch).count();
+        let mut kept = match loss {
             Loss::Nothing => count,
             Loss::Everything => 0,
             Loss::Torn => usize::try_from(random() % (count as u64 + 1)).expect("a count"),
         };
-        if let Some(last) = kept.checked_sub(1) {
-            self.synced = self.unsynced.swap_remove(last);
+        for change in self.unsynced.drain(..) {
+            if let Change::Batch(_) = change {
+                if kept == 0 {
+                    continue;
+                }
+                kept -= 1;
+            }
+            change.make(&mut self.synced);
         }
-        self.unsynced.clear();
         self.now = self.synced.clone();
     }
 
@@ -42,12 +63,38 @@ impl Stored {
         self.unsynced.clear();
     }
 
-    /// Changes the present and all that a crash may leave.
-    fn everywhere(&mut self, change: impl Fn(&mut Image)) {
-        change(&mut self.now);
-        change(&mut self.synced);
-        self.unsynced.iter_mut().for_each(change);
+    fn change(&mut self, change: Change) {
+        change.make(&mut self.now);
+        self.unsynced.push(change);
     }
+}
+
+impl Change {
+    fn make(&self, image: &mut Image) {
+        match self {
+            Self::Batch(writes) | Self::Ingested(writes) => {
+                writes.iter().for_each(|write| make_write(image, write));
+            }
+            Self::Made(name) => {
+                image.entry(name.clone()).or_default();
+            }
+            Self::Deleted(name) => {
+                image.remove(&**name);
+            }
+        }
+    }
+}
+
+/// A keyspace that was deleted meanwhile takes nothing.
+fn make_write(image: &mut Image, (name, key, value): &Write) {
+    let Some(rows) = image.get_mut(&**name) else {
+        return;
+    };
+    let rows = Arc::make_mut(rows);
+    match value {
+        Some(value) => rows.insert(key.clone(), value.clone()),
+        None => rows.remove(key),
+    };
 }
 
 /// Why a database does not answer.
@@ -181,10 +228,10 @@ impl Database {
         Ok(call(stored.expect("an open database is on its disk")))
     }
 
-    fn change<R>(&self, call: impl FnOnce(&mut Stored) -> R) -> Result<R> {
-        let changed = self.with(call)?;
+    fn change(&self, change: Change) -> Result<()> {
+        self.with(|stored| stored.change(change))?;
         world().changed(self.node)?;
-        Ok(changed)
+        Ok(())
     }
 
     pub(crate) fn keyspace(
@@ -192,22 +239,14 @@ impl Database {
         name: &str,
         _: impl Fn() -> KeyspaceCreateOptions,
     ) -> Result<Keyspace> {
-        self.change(|stored| {
-            stored.everywhere(|image| {
-                image.entry(name.to_owned()).or_default();
-            });
-        })?;
+        self.change(Change::Made(name.to_owned()))?;
         let (db, name) = (self.clone(), Arc::from(name));
         Ok(Keyspace { db, name })
     }
 
     #[allow(clippy::needless_pass_by_value, reason = "as fjall has it")]
     pub(crate) fn delete_keyspace(&self, keyspace: Keyspace) -> Result<()> {
-        self.change(|stored| {
-            stored.everywhere(|image| {
-                image.remove(&*keyspace.name);
-            });
-        })
+        self.change(Change::Deleted(keyspace.name))
     }
 
     pub(crate) fn list_keyspace_names(&self) -> Vec<String> {
@@ -245,7 +284,7 @@ impl Database {
 pub(crate) struct OwnedWriteBatch {
     db: Database,
     mode: PersistMode,
-    changes: Vec<(Arc<str>, Vec<u8>, Option<Vec<u8>>)>,
+    writes: Vec<Write>,
 }
 
 impl OwnedWriteBatch {
@@ -253,7 +292,7 @@ impl OwnedWriteBatch {
         Self {
             db,
             mode: PersistMode::Buffer,
-            changes: Vec::new(),
+            writes: Vec::new(),
         }
     }
 
@@ -263,7 +302,7 @@ impl OwnedWriteBatch {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.changes.len()
+        self.writes.len()
     }
 
     pub(crate) fn insert(&mut self, at: &Keyspace, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
@@ -276,27 +315,12 @@ impl OwnedWriteBatch {
     }
 
     fn put(&mut self, at: &Keyspace, key: &[u8], value: Option<Vec<u8>>) {
-        let change = (Arc::clone(&at.name), key.to_vec(), value);
-        self.changes.push(change);
+        let write = (Arc::clone(&at.name), key.to_vec(), value);
+        self.writes.push(write);
     }
 
     pub(crate) fn commit(self) -> Result<()> {
-        let changes = self.changes;
-        self.db.change(|stored| {
-            for (name, key, value) in changes {
-                // A keyspace that was deleted meanwhile takes nothing.
-                let Some(rows) = stored.now.get_mut(&*name) else {
-                    continue;
-                };
-                let rows = Arc::make_mut(rows);
-                match value {
-                    Some(value) => rows.insert(key, value),
-                    None => rows.remove(&key),
-                };
-            }
-            let now = stored.now.clone();
-            stored.unsynced.push(now);
-        })?;
+        self.db.change(Change::Batch(self.writes))?;
         match self.mode {
             PersistMode::Buffer => Ok(()),
             PersistMode::SyncAll => self.db.persist(self.mode),
@@ -371,32 +395,27 @@ impl Keyspace {
     }
 
     pub(crate) fn start_ingestion(&self) -> Result<Ingestion<'_>> {
-        let rows = Vec::new();
-        Ok(Ingestion { at: self, rows })
+        let writes = Vec::new();
+        Ok(Ingestion { at: self, writes })
     }
 }
 
 /// Rows that are written past the journal.
 pub(crate) struct Ingestion<'a> {
     at: &'a Keyspace,
-    rows: Vec<Pair>,
+    writes: Vec<Write>,
 }
 
 impl Ingestion<'_> {
     pub(crate) fn write(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
-        let row = (key.as_ref().to_vec(), value.as_ref().to_vec());
-        self.rows.push(row);
+        let value = Some(value.as_ref().to_vec());
+        let write = (Arc::clone(&self.at.name), key.as_ref().to_vec(), value);
+        self.writes.push(write);
         Ok(())
     }
 
     pub(crate) fn finish(self) -> Result<()> {
-        self.at.db.change(|stored| {
-            stored.everywhere(|image| {
-                if let Some(rows) = image.get_mut(&*self.at.name) {
-                    Arc::make_mut(rows).extend(self.rows.iter().cloned());
-                }
-            });
-        })
+        self.at.db.change(Change::Ingested(self.writes))
     }
 }
 
@@ -419,6 +438,8 @@ pub(crate) struct Iter {
     from: Bound<Vec<u8>>,
     until: Bound<Vec<u8>>,
     prefix: Vec<u8>,
+    /// What was looked up and not taken yet, last row first.
+    found: Vec<Pair>,
 }
 
 impl Iter {
@@ -429,6 +450,7 @@ impl Iter {
             from: bound(range.start_bound()),
             until: bound(range.end_bound()),
             prefix: Vec::new(),
+            found: Vec::new(),
         }
     }
 
@@ -438,21 +460,30 @@ impl Iter {
             from: Bound::Included(prefix.to_vec()),
             until: Bound::Unbounded,
             prefix: prefix.to_vec(),
+            found: Vec::new(),
         }
     }
 
-    fn row(&mut self) -> Option<Pair> {
-        let rows = self.rows.as_ref().ok()?;
+    /// Looks for the next rows, a few at a time, since many iterators are left after their first row.
+    fn find(&mut self) {
+        const ROWS: usize = 16;
+        let Ok(rows) = &self.rows else {
+            return;
+        };
         let bounds = (
             self.from.as_ref().map(Vec::as_slice),
             self.until.as_ref().map(Vec::as_slice),
         );
-        let (key, value) = rows.range::<[u8], _>(bounds).next()?;
-        if !key.starts_with(&self.prefix) {
-            return None;
+        let rows = rows.range::<[u8], _>(bounds);
+        let rows = rows.take_while(|(key, _)| key.starts_with(&self.prefix));
+        let found = rows
+            .take(ROWS)
+            .map(|(key, value)| (key.clone(), value.clone()));
+        self.found = found.collect();
+        if let Some((key, _)) = self.found.last() {
+            self.from = Bound::Excluded(key.clone());
         }
-        self.from = Bound::Excluded(key.clone());
-        Some((key.clone(), value.clone()))
+        self.found.reverse();
     }
 }
 
@@ -464,7 +495,10 @@ impl Iterator for Iter {
             let error = std::mem::replace(&mut self.rows, Ok(Arc::default()));
             return error.err().map(|error| Guard(Err(error)));
         }
-        self.row().map(|row| Guard(Ok(row)))
+        if self.found.is_empty() {
+            self.find();
+        }
+        self.found.pop().map(|row| Guard(Ok(row)))
     }
 }
 

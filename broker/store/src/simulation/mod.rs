@@ -8,6 +8,7 @@
 pub(crate) mod disk;
 mod image;
 pub(crate) mod kv;
+mod pages;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -52,6 +53,8 @@ pub(crate) struct Disk {
     skew_ms: i64,
     /// Longest time that a sync of the log takes, beyond what it always takes.
     slow_ms: u64,
+    /// How many bytes of files it takes.
+    bytes_max: Option<u64>,
     pub(crate) image: Image,
     pub(crate) databases: BTreeMap<PathBuf, kv::Stored>,
     /// What was asked of it, for the trace.
@@ -159,6 +162,16 @@ pub fn set_slow(node: u64, ms: u64) {
     world().disk(node).slow_ms = ms;
 }
 
+/// Fills the disk of `node`, but for what others than the log live on; or gives it room again.
+pub fn set_full(node: u64, full: bool) {
+    /// The tables want 24 MiB beside what they write, and have a reserve to make up for it.
+    const ROOM_BYTES: u64 = 26 << 20;
+    let mut world = world();
+    let disk = world.disk(node);
+    let filled = disk.image.bytes() + ROOM_BYTES;
+    disk.bytes_max = full.then_some(filled);
+}
+
 /// How long the next sync at `path` takes, in milliseconds.
 pub(crate) fn sync_ms(path: &Path) -> u64 {
     /// A sync takes up to so long.
@@ -204,6 +217,14 @@ pub fn wipe(node: u64) {
 /// How many changes were made to the disk of `node`, for a trace.
 pub fn changes(node: u64) -> u64 {
     world().disk(node).changes
+}
+
+impl Disk {
+    /// Bytes that are free; plenty as long as nobody fills it.
+    fn room(&self) -> u64 {
+        let free = |max: u64| max.saturating_sub(self.image.bytes());
+        self.bytes_max.map_or(1 << 40, free)
+    }
 }
 
 impl World {

@@ -1,0 +1,77 @@
+//! What must hold of each message that comes, and what the history is told of it.
+
+use millrace_model::ledger::Message;
+use millrace_tests::{Fact, History};
+
+use crate::places::{AGAIN, DEAD, FOUR, RECEIVES_MAX};
+use crate::plant::Plant;
+use crate::scene::Scene;
+
+impl Scene {
+    /// Notes a message that came from `queue` at node `node`, by a receive that began at `asked_at`.
+    pub(crate) fn received(&self, node: u64, queue: &str, message: &Message, asked_at: u64) {
+        self.check_lease(queue, message);
+        self.check_dead_letter(queue, message);
+        let text = String::from_utf8_lossy(&message.event);
+        let id = text.split(' ').next().unwrap_or_default().to_owned();
+        let sequence = message.lease.receipt.sequence;
+        self.tell(format!(
+            "node {node}: received {id} as {sequence} of {queue}"
+        ));
+        self.history.record(Fact::Delivered {
+            queue: queue.to_owned(),
+            id: id.clone(),
+            sequence,
+            digest: History::digest(&message.event),
+            asked_at,
+        });
+        let left: &[&str] = match queue {
+            DEAD => &[FOUR],
+            AGAIN => &[FOUR, DEAD],
+            _ => &[],
+        };
+        let answered_at = self.history.tick();
+        for from in left {
+            self.history.record(Fact::Moved {
+                id: id.clone(),
+                from: (*from).to_owned(),
+                answered_at,
+            });
+        }
+    }
+
+    /// A lease belongs to one receive.
+    fn check_lease(&self, queue: &str, message: &Message) {
+        let receipt = message.lease.receipt;
+        let (sequence, count) = (receipt.sequence, receipt.receive_count);
+        let lease = (queue.to_owned(), sequence, count);
+        let mut leases = self.leases.borrow_mut();
+        let is_new = leases.insert(lease) && !self.is_planted(Plant::Lease);
+        drop(leases);
+        if !is_new {
+            self.object(format!(
+                "one lease to two receives: number {count} of entry {sequence} of {queue}"
+            ));
+        }
+    }
+
+    /// Dead letters say so, and what is due to be one is received no more.
+    fn check_dead_letter(&self, queue: &str, message: &Message) {
+        let receipt = message.lease.receipt;
+        let (sequence, count) = (receipt.sequence, receipt.receive_count);
+        if queue == FOUR {
+            let is_planted = self.is_planted(Plant::Often);
+            if count > if is_planted { 0 } else { RECEIVES_MAX } {
+                self.object(format!(
+                    "received too often: entry {sequence} of {queue}, {count} times"
+                ));
+            }
+        }
+        let source = message.lease.dead_letter_source.as_deref();
+        if source != (queue == DEAD).then_some(FOUR) {
+            self.object(format!(
+                "entry {sequence} of {queue} says that it is a dead letter of {source:?}"
+            ));
+        }
+    }
+}
