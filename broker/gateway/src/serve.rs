@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use rustix::net::sockopt::set_tcp_user_timeout;
@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::Gateway;
+use crate::connection::Connection;
 use crate::routes::router;
 
 /// How long to wait after the operating system refused a connection: it has run out of file descriptors, and
@@ -33,7 +34,8 @@ pub async fn serve(listener: TcpListener, gateway: Gateway, shutdown: impl Futur
             accepted = accept(&listener, &room, gateway.config().unread_max) => accepted,
             () = &mut shutdown => break,
         };
-        let connection = protocol.serve_connection(TokioIo::new(stream), service.clone());
+        let connection =
+            protocol.serve_connection(Connection::new(stream, gateway.clone()), service.clone());
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {
