@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::history::History;
+use crate::machine::Machine;
 use caller::Caller;
 use publisher::Publisher;
 
@@ -35,6 +36,7 @@ pub struct Load {
     shared: Arc<Shared>,
     publishers: Vec<JoinHandle<()>>,
     consumers: Vec<JoinHandle<()>>,
+    machine: Machine,
 }
 
 #[derive(Debug)]
@@ -46,28 +48,42 @@ struct Shared {
     publishing: AtomicBool,
     consuming: AtomicBool,
     deliveries: AtomicU64,
-    stall: Mutex<Stall>,
+    stall: Mutex<Stalls>,
     history: History,
 }
 
-/// The longest time in which no publisher was acknowledged anything.
-#[derive(Debug)]
-struct Stall {
-    last: Instant,
-    longest: Duration,
+/// A time in which no publisher was acknowledged anything.
+#[derive(Clone, Copy, Debug)]
+pub struct Stall {
+    /// When it began.
+    pub from: Instant,
+    /// How long it lasted.
+    pub took: Duration,
 }
 
-impl Stall {
+/// The longest of them.
+#[derive(Debug)]
+struct Stalls {
+    last: Instant,
+    longest: Stall,
+}
+
+impl Stalls {
     fn new() -> Self {
+        let last = Instant::now();
+        let took = Duration::ZERO;
         Self {
-            last: Instant::now(),
-            longest: Duration::ZERO,
+            last,
+            longest: Stall { from: last, took },
         }
     }
 
     /// Ends the time without an acknowledgement, and begins the next.
     fn end(&mut self) {
-        self.longest = self.longest.max(self.last.elapsed());
+        let (from, took) = (self.last, self.last.elapsed());
+        if took > self.longest.took {
+            self.longest = Stall { from, took };
+        }
         self.last = Instant::now();
     }
 }
@@ -85,7 +101,7 @@ impl Load {
             publishing: AtomicBool::new(true),
             consuming: AtomicBool::new(true),
             deliveries: AtomicU64::new(0),
-            stall: Mutex::new(Stall::new()),
+            stall: Mutex::new(Stalls::new()),
             history: History::default(),
         });
         let publishers = (0..PUBLISHERS).map(|number| {
@@ -102,7 +118,14 @@ impl Load {
             consumers: consumers.collect(),
             publishers,
             shared,
+            machine: Machine::watch(),
         }
+    }
+
+    /// The machine that all runs on, watched from the start of the load.
+    #[must_use]
+    pub fn machine(&self) -> &Machine {
+        &self.machine
     }
 
     /// Tells everybody where the nodes are now.
@@ -120,11 +143,11 @@ impl Load {
 
     /// The longest time without any acknowledged publish since it was asked last; probes do not count.
     #[must_use]
-    pub fn stall(&self) -> Duration {
+    pub fn stall(&self) -> Stall {
         let mut stall = self.shared.stall.lock().expect("no client panicked");
         stall.end();
         let longest = stall.longest;
-        *stall = Stall::new();
+        *stall = Stalls::new();
         longest
     }
 

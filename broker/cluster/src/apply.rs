@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use millrace_machine::{Machine, Outbox};
@@ -22,6 +23,9 @@ use crate::snapshot::{self, SnapshotMeta};
 use crate::types::{Body, Membership, Outcomes, Position, StoredMembership, TypeConfig};
 use crate::waiters::WaitersByQueue;
 use crate::{codec, simulated};
+
+/// Most syncs of the log take less.
+const SYNC_MAX: Duration = Duration::from_millis(10);
 
 /// System row of the position of the last applied entry.
 const APPLIED: &str = "applied";
@@ -161,6 +165,17 @@ impl ApplyLane {
         call: impl FnOnce(&mut Applier) -> Result<R, Fault>,
     ) -> Result<R, Fault> {
         call(self.lock().as_mut().ok_or_else(stopped)?)
+    }
+
+    /// Runs `call`, a question, between two batches. A batch that waits for a disk holds up the question, but not the thread.
+    pub(crate) fn ask<R>(
+        &self,
+        call: impl FnOnce(&mut Applier) -> Result<R, Fault>,
+    ) -> Result<R, Fault> {
+        if let Ok(mut applier) = self.applier.try_lock() {
+            return call(applier.as_mut().ok_or_else(stopped)?);
+        }
+        simulated::waiting(|| self.call(call))
     }
 
     /// Runs `call` between two batches, off the threads that serve requests.
@@ -329,9 +344,12 @@ impl Applier {
         if self.log.log_id(index).is_none() {
             return Ok(());
         }
-        self.log
-            .wait_durable(index)
-            .map_err(|error| Fault::new("wait for the log", error))
+        let fault = |error| Fault::new("wait for the log", error);
+        if self.log.wait_durable_for(index, SYNC_MAX).map_err(fault)? {
+            return Ok(());
+        }
+        // The disk is slow, or hangs: this thread has others to serve meanwhile.
+        simulated::waiting(|| self.log.wait_durable(index)).map_err(fault)
     }
 
     fn adopt(&mut self, at: Position, membership: Membership) -> Vec<Outcome> {

@@ -2,7 +2,8 @@
 //!
 //! Whoever is elected first would lead everything: one node would write every entry and answer every request. A node
 //! that leads at least two data groups more than another voter hands one of them over, one at a time and only when all
-//! has been quiet for a while. The difference shrinks with every step and stays below two then, so it ends.
+//! has been quiet for a while. The difference shrinks with every step and stays below two then, so it ends. Groups that a node was
+//! made the leader of by hand stay there for ten minutes, or until it leads them no more.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -63,7 +64,8 @@ fn choose(node: &Node, leaders: &BTreeMap<GroupId, u64>) -> Option<(Arc<Group>, 
     }
     let own = node.options.node;
     let led = |node: u64| leaders.values().filter(|leader| **leader == node).count();
-    let groups = node.data.iter().filter(|group| leaders[&group.id] == own);
+    let groups = node.data.iter();
+    let groups = groups.filter(|group| leaders[&group.id] == own && !group.is_wished());
     groups
         .filter_map(|group| {
             let ready = members::up_to_date(group);

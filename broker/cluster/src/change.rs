@@ -89,6 +89,14 @@ impl Cluster {
             tokio::time::sleep(ASK_AGAIN).await;
             outcome = self.change_once(group, change.clone(), deadline).await;
         }
+        if matches!((&change, &outcome), (GroupChange::Transfer(_), Ok(()))) {
+            // Asked of the new leader itself, the same means that it is to stay: `balance` leaves it alone. That it is not told, since
+            // it leads no more or cannot be reached, makes the transfer no less done.
+            let told = self.change_once(group, change, deadline).await;
+            if let Err(error) = told {
+                tracing::info!(group = %group.id, %error, "the new leader may not stay");
+            }
+        }
         outcome
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use millrace_model::ledger::{GroupStatus, MemberStatus};
@@ -30,11 +30,14 @@ use crate::types::{Member, Raft};
 const HEARTBEAT_MAX: Duration = Duration::from_millis(250);
 
 /// How often a commit that is not answered yet looks whether this node still leads.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// How long a leader that was asked for by hand is left alone.
+const WISHED_FOR: Duration = Duration::from_secs(600);
 
 /// After so many looks in a row at which it does not, the commit is answered. A leader that was handed the lead has
 /// committed what was under way long before.
-const LOOKS_WITHOUT_LEAD: u32 = 3;
+const LOOKS_WITHOUT_LEAD: u32 = 7;
 
 /// One Raft group of this node: its agreement, its batcher, its apply lane.
 pub(crate) struct Group {
@@ -58,6 +61,8 @@ pub(crate) struct Group {
     pub(crate) leadership: Leadership,
     commit_timeout: Duration,
     damage: OnceLock<Fault>,
+    /// Since when, and in which term, this node leads as somebody asked for by hand.
+    wished: Mutex<Option<(u64, Instant)>>,
 }
 
 impl Group {
@@ -95,6 +100,7 @@ impl Group {
             clock,
             commit_timeout: options.commit_timeout,
             damage: OnceLock::new(),
+            wished: Mutex::new(None),
         })
     }
 
@@ -175,6 +181,7 @@ impl Group {
 
     /// Commits one command here.
     pub(crate) async fn commit(&self, proposal: Proposal) -> Result<Outcome, Unavailable> {
+        let hangs = self.leadership.hangs();
         let mut reply = self.batcher.submit(proposal).await?;
         let deadline = Instant::now() + self.commit_timeout;
         let mut looks = 0;
@@ -184,6 +191,8 @@ impl Group {
             match tokio::time::timeout_at(look_at, &mut reply).await {
                 Ok(Ok(outcome)) => return outcome,
                 Ok(Err(_)) => break,
+                // It cannot be applied before this disk goes on, whoever leads.
+                Err(_) if self.leadership.hangs() != hangs => break,
                 Err(_) if self.leadership.is_here() => looks = 0,
                 Err(_) => looks += 1,
             }
@@ -194,7 +203,7 @@ impl Group {
     /// Asks what is applied here.
     pub(crate) async fn query(&self, query: Query) -> Result<Answer, Unavailable> {
         let applied = Arc::clone(&self.view);
-        let answer = self.applier.call(move |applier| {
+        let answer = self.applier.ask(move |applier| {
             let mut answer = applier.machine.query(&query)?;
             if let Answer::Audit(audit) = &mut answer {
                 audit.applied = applied.applied.load(Ordering::Acquire);
@@ -207,6 +216,20 @@ impl Group {
     /// Whether this node leads the group.
     pub(crate) fn is_leader(&self) -> bool {
         self.leadership.is_here()
+    }
+
+    /// Somebody asked by hand that this node leads, as it does.
+    pub(crate) fn wish(&self) {
+        let term = self.raft.metrics().borrow_watched().current_term;
+        let mut wished = self.wished.lock().unwrap_or_else(PoisonError::into_inner);
+        *wished = Some((term, Instant::now()));
+    }
+
+    /// Whether this node leads since somebody asked for it by hand, not long ago. Once another one has led, that is over.
+    pub(crate) fn is_wished(&self) -> bool {
+        let wished = *self.wished.lock().unwrap_or_else(PoisonError::into_inner);
+        let term = self.raft.metrics().borrow_watched().current_term;
+        wished.is_some_and(|(since, at)| since == term && at.elapsed() < WISHED_FOR)
     }
 
     /// How the group stands, as this node knows it: only a leader knows how far the others are.

@@ -21,10 +21,10 @@ const FORSAKEN_AFTER: Duration = Duration::from_millis(1500);
 
 /// A leader whose own disk has synced nothing of what waits for so long hands over: it could answer nobody, while the
 /// others hear its heartbeats and wait for it.
-const DISK_HANGS_AFTER: Duration = Duration::from_millis(1500);
+const DISK_HANGS_AFTER: Duration = Duration::from_secs(1);
 
 /// How often a leader looks whether it is forsaken, or its disk hangs.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Who leads a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub(crate) struct Leadership {
     watched: watch::Sender<Leader>,
     /// The same as a number: every request looks at it, and takes no lock for that.
     now: AtomicU64,
+    /// How often this node's disk was seen to hang while it led.
+    hangs: AtomicU64,
 }
 
 /// Numbers that stand for leaders; all others are those of nodes, which are far smaller.
@@ -98,12 +100,19 @@ impl Leadership {
         Self {
             watched: watch::Sender::new(now),
             now: AtomicU64::new(now.number()),
+            hangs: AtomicU64::new(0),
         }
     }
 
     /// Who leads.
     pub(crate) fn leader(&self) -> Leader {
         Leader::of(self.now.load(Ordering::Acquire))
+    }
+
+    /// How often this node's disk was seen to hang while it led. What was under way when that changed is not answered before the
+    /// disk goes on.
+    pub(crate) fn hangs(&self) -> u64 {
+        self.hangs.load(Ordering::Relaxed)
     }
 
     /// Takes over what is new; whether it is.
@@ -138,11 +147,16 @@ pub(crate) async fn follow(group: Arc<Group>, peers: Arc<Peers>, waiters: Arc<Wa
         let seen = metrics.borrow_watched().clone();
         let elected = leader(&seen);
         let is_forsaken = elected == Leader::Here && is_forsaken(&group.raft);
-        let now = if is_forsaken {
+        let hangs = elected == Leader::Here && disk.hangs(&group.raft);
+        let now = if is_forsaken || hangs {
             Leader::Unknown
         } else {
             elected
         };
+        if hangs && disk.is_to_flee() {
+            group.leadership.hangs.fetch_add(1, Ordering::Relaxed);
+            flee(&group).await;
+        }
         if group.id == millrace_model::GroupId::META {
             let membership = seen.membership_config.membership();
             let members = membership
@@ -162,10 +176,6 @@ pub(crate) async fn follow(group: Arc<Group>, peers: Arc<Peers>, waiters: Arc<Wa
             }
         }
         let is_open = if elected == Leader::Here {
-            if disk.hangs(&group.raft) {
-                flee(&group).await;
-                disk = OwnDisk::new();
-            }
             let changed = tokio::time::timeout(LOOK_EVERY, metrics.changed()).await;
             !matches!(changed, Ok(Err(_)))
         } else {
@@ -185,10 +195,12 @@ fn is_forsaken(raft: &Raft) -> bool {
     answered.is_some_and(|answered| answered.elapsed() > FORSAKEN_AFTER)
 }
 
-/// What this node's own disk has synced of the group, and since when that is so although more waits.
+/// What this node's own disk has synced of the group, since when that is so although more waits, and when the lead was handed
+/// over for it.
 struct OwnDisk {
     synced: Option<u64>,
     since: Instant,
+    fled: Option<Instant>,
 }
 
 impl OwnDisk {
@@ -196,6 +208,7 @@ impl OwnDisk {
         Self {
             synced: None,
             since: Instant::now(),
+            fled: None,
         }
     }
 
@@ -208,8 +221,20 @@ impl OwnDisk {
         if synced != self.synced || synced == metrics.last_log_index {
             self.synced = synced;
             self.since = Instant::now();
+            self.fled = None;
         }
         self.since.elapsed() > DISK_HANGS_AFTER
+    }
+
+    /// Whether to hand over now: at once, and again when nobody has taken over.
+    fn is_to_flee(&mut self) -> bool {
+        let is_time = self
+            .fled
+            .is_none_or(|fled| fled.elapsed() > DISK_HANGS_AFTER);
+        if is_time {
+            self.fled = Some(Instant::now());
+        }
+        is_time
     }
 }
 

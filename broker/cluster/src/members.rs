@@ -286,6 +286,8 @@ pub(crate) async fn transfer(
         return Err(ChangeError::NotFound(to));
     }
     if to == group_node(group) {
+        // Only who asks by hand asks the leader itself.
+        group.wish();
         return Ok(());
     }
     if !voters.contains(&to) || !is_alive(group, to) {

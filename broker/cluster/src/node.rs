@@ -23,7 +23,7 @@ use crate::leadership::Leader;
 use crate::options::ClusterOptions;
 use crate::peer::peers::Peers;
 use crate::waiters::WaitersByQueue;
-use crate::{catalog, spill};
+use crate::{catalog, simulated, spill};
 
 /// The log, the tables and the groups of this node.
 pub(crate) struct Node {
@@ -168,7 +168,7 @@ impl Node {
                 drop(claim);
                 match outcome {
                     Outcome::Received(leases) if !leases.is_empty() => {
-                        return self.messages(group.id, leases).map(Ok);
+                        return self.messages(group, leases).await.map(Ok);
                     }
                     Outcome::Refused(refusal) => return Ok(Err(refusal)),
                     _ => {}
@@ -195,9 +195,13 @@ impl Node {
         }
     }
 
-    fn messages(&self, group: GroupId, leases: Vec<Lease>) -> Result<Vec<Message>, Unavailable> {
+    async fn messages(
+        &self,
+        group: &Group,
+        leases: Vec<Lease>,
+    ) -> Result<Vec<Message>, Unavailable> {
         let places: Vec<_> = leases.iter().map(|lease| lease.payload).collect();
-        let events = self.read(group, &places)?;
+        let events = read(group, &places).await?;
         Ok(leases
             .into_iter()
             .zip(events)
@@ -223,8 +227,7 @@ impl Node {
         group: GroupId,
         places: &[PayloadRef],
     ) -> Result<Vec<Bytes>, Unavailable> {
-        let group = self.sure(group).await?;
-        self.read(group.id, places)
+        read(self.sure(group).await?, places).await
     }
 
     /// The group, which this node surely leads.
@@ -234,20 +237,6 @@ impl Node {
             group.linear(self.commit_deadline()).await?;
         }
         Ok(group)
-    }
-
-    fn read(&self, group: GroupId, places: &[PayloadRef]) -> Result<Vec<Bytes>, Unavailable> {
-        let group = self.group(group)?;
-        let read = group.payloads.read(places);
-        if let Err(fault) = &read
-            && fault.is_damage()
-            && group.leader() != Leader::Alone
-        {
-            // The other members have it whole, and one of them serves it once this node is gone. Alone it is better
-            // to serve all the rest.
-            group.damaged(fault);
-        }
-        Ok(read?)
     }
 
     /// When whatever begins now must have ended.
@@ -261,6 +250,26 @@ impl Node {
         let there = stands_at.wait_for(|stands_at| *stands_at >= revision);
         let _ = tokio::time::timeout(patience, there).await;
     }
+}
+
+/// The events at `places`. Those that are not in memory are read off the threads that serve requests: how long that takes is
+/// up to the disk, and others would wait for it.
+async fn read(group: &Group, places: &[PayloadRef]) -> Result<Vec<Bytes>, Unavailable> {
+    if let Some(found) = group.payloads.read_memory(places)? {
+        return Ok(found);
+    }
+    let (payloads, places) = (group.payloads.clone(), places.to_vec());
+    let read = simulated::blocking(move || payloads.read(&places)).await;
+    let read = read.unwrap_or_else(|panic| Err(Fault::new("read payloads", panic)));
+    if let Err(fault) = &read
+        && fault.is_damage()
+        && group.leader() != Leader::Alone
+    {
+        // The other members have it whole, and one of them serves it once this node is gone. Alone it is better
+        // to serve all the rest.
+        group.damaged(fault);
+    }
+    Ok(read?)
 }
 
 /// The data groups that `group` may have to carry something to: group 0 accepts no events.

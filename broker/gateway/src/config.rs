@@ -24,7 +24,7 @@ pub struct GatewayConfig {
     pub head_read_max: Duration,
     /// How long a client may leave an answer unread before its connection is cut.
     pub unread_max: Duration,
-    /// Largest head of a request, in bytes; past it the connection gets 431.
+    /// Largest head of a request, in bytes; past it the request gets 431, and its connection is closed.
     pub head_bytes_max: usize,
     /// Most connections; more wait in the operating system's queue.
     pub connections_max: usize,

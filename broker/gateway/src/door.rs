@@ -18,12 +18,19 @@ use crate::Gateway;
 use crate::admission::Permit;
 use crate::body::{Body, Broken, Response};
 use crate::call::{Call, bad_name};
+use crate::config::GatewayConfig;
 use crate::paths::{self, Found, Params};
 use crate::problem::Failure;
 use crate::routes::Route;
 
 /// The header that names a request in answers and logs.
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Most headers of a request: hyper's own bound, as long as it is not given another, which would cost every request memory.
+const HEADERS_MAX: usize = 100;
+
+/// Longest path with query, in bytes: hyper's own bound.
+const URI_BYTES_MAX: usize = 65_534;
 
 /// Longest id that a client may give its request, in bytes.
 const REQUEST_ID_BYTES_MAX: usize = 128;
@@ -117,8 +124,35 @@ fn method_not_allowed() -> Failure {
     Failure::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
 }
 
+<<<<<<< HEAD
 /// The answer to a request that no route takes.
 fn refuse(gateway: &Gateway, headers: &HeaderMap, failure: &Failure) -> Response {
+=======
+/// Answers for what hyper could not read as a request, and gave `status` to.
+pub(crate) fn unreadable(config: &GatewayConfig, status: StatusCode) -> Failure {
+    let head = config.head_bytes_max;
+    match status {
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+            let detail = format!(
+                "a request may have {HEADERS_MAX} headers, and {head} bytes before its body"
+            );
+            Failure::new(status, "headers_too_large", detail)
+        }
+        StatusCode::URI_TOO_LONG => {
+            let detail = format!("path and query may have {URI_BYTES_MAX} bytes");
+            Failure::new(status, "uri_too_long", detail)
+        }
+        _ => {
+            let detail =
+                "this is no HTTP/1.1 request: its first line, or one of its headers, is malformed";
+            Failure::new(status, "malformed_request", detail)
+        }
+    }
+}
+
+/// The id of a request that no route takes.
+pub(crate) fn refuse(gateway: &Gateway, headers: &HeaderMap, failure: &Failure) -> Response {
+>>>>>>> fault
     let mut response = failure.response();
     let id = request_id(gateway, headers);
     response.headers_mut().insert(X_REQUEST_ID, id);

@@ -15,6 +15,7 @@ mod call;
 mod catalog;
 mod clock;
 mod config;
+mod connection;
 mod door;
 mod entropy;
 mod etag;

@@ -47,7 +47,7 @@ pub(crate) async fn publish(mut call: Call) -> Result<Response, Failure> {
     let place = format!("/topics/{}", topic.name);
     let mut intake = intake::read(&mut call, &place, topic.topic.config.event_bytes_max()).await?;
     if let Some(schema) = gateway.schemas().of(&topology, &topic).await? {
-        check_schema(&gateway, &topic, &schema, &mut intake.events);
+        intake.events = checked(&gateway, &topic, schema, intake.events).await?;
     }
     let is_batch = intake.is_batch;
     let (slots, going) = sort(intake.events);
@@ -58,6 +58,27 @@ pub(crate) async fn publish(mut call: Call) -> Result<Response, Failure> {
     };
     gateway.metrics().flow().published(&receipts);
     respond(&slots, &going, &receipts, is_batch, answer::of_topic)
+}
+
+/// Checks the data of events: here when that is quick, else where nobody waits for it.
+async fn checked(
+    gateway: &Gateway,
+    topic: &Arc<Topic>,
+    schema: Arc<Validator>,
+    mut events: Vec<Result<Taken, Refused>>,
+) -> Result<Vec<Result<Taken, Refused>>, Failure> {
+    let data = |taken: &Taken| taken.event.data.bytes().len();
+    let bytes: usize = events.iter().flatten().map(data).sum();
+    if bytes <= schema::CHECKED_HERE_BYTES_MAX {
+        check_schema(gateway, topic, &schema, &mut events);
+        return Ok(events);
+    }
+    let (own, topic) = (gateway.clone(), Arc::clone(topic));
+    let check = move || {
+        check_schema(&own, &topic, &schema, &mut events);
+        events
+    };
+    gateway.schemas().elsewhere(check).await
 }
 
 /// Refuses events whose data breaks the topic's schema, or counts and logs them where the topic only warns.

@@ -9,6 +9,7 @@ use jsonschema::{Draft, PatternOptions, Validator};
 use millrace_model::catalog::Topic;
 use millrace_model::{Event, Problem, Revision, TopicId, Topology};
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use crate::problem::{ERRORS_MAX, Failure};
 
@@ -19,12 +20,29 @@ const PATTERN_BYTES_MAX: usize = 1024 * 1024;
 /// before any can be read.
 const DATA_WITH_ALL_ERRORS_BYTES_MAX: usize = 64 * 1024;
 
+/// Data of one request up to this size, in bytes, is checked where it came in; more of it off the threads that serve connections.
+pub(crate) const CHECKED_HERE_BYTES_MAX: usize = 32 * 1024;
+
 /// The code of data and configurations that break their schema.
 const VIOLATION: &str = "schema_violation";
 
 /// Compiled schemas of topics.
-#[derive(Debug, Default)]
-pub(crate) struct Schemas(RwLock<BTreeMap<TopicId, (Revision, Arc<Validator>)>>);
+#[derive(Debug)]
+pub(crate) struct Schemas {
+    compiled: RwLock<BTreeMap<TopicId, (Revision, Arc<Validator>)>>,
+    /// Checks that take long run in a lane half as wide as the machine: they hold up each other, and no other request.
+    lane: Arc<Semaphore>,
+}
+
+impl Default for Schemas {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self {
+            compiled: RwLock::default(),
+            lane: Arc::new(Semaphore::new((cores / 2).max(1))),
+        }
+    }
+}
 
 impl Schemas {
     /// The compiled schema of a topic, if it has one.
@@ -47,7 +65,10 @@ impl Schemas {
         let compiled =
             compiled.map_err(|_| Failure::internal("a stored schema does not compile"))?;
         let compiled = Arc::new(compiled);
-        let mut cache = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut cache = self
+            .compiled
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         // Topics that are gone leave nothing behind.
         let ids: Vec<_> = topology
             .topics
@@ -59,8 +80,30 @@ impl Schemas {
         Ok(Some(compiled))
     }
 
+    /// Runs a check that takes long off the threads that serve connections, in turn.
+    ///
+    /// # Errors
+    /// 500: it panicked.
+    pub(crate) async fn elsewhere<R: Send + 'static>(
+        &self,
+        check: impl FnOnce() -> R + Send + 'static,
+    ) -> Result<R, Failure> {
+        let lane = Arc::clone(&self.lane);
+        let place = lane.acquire_owned().await;
+        let place = place.expect("the semaphore is never closed");
+        let checked = tokio::task::spawn_blocking(move || {
+            let result = check();
+            // Kept until here: a client that goes away ends no check.
+            drop(place);
+            result
+        });
+        checked
+            .await
+            .map_err(|_| Failure::internal("a check of data panicked"))
+    }
+
     fn known(&self, topic: &Topic) -> Option<Arc<Validator>> {
-        let cache = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let cache = self.compiled.read().unwrap_or_else(PoisonError::into_inner);
         let (version, validator) = cache.get(&topic.id)?;
         (*version == topic.topic.version).then(|| Arc::clone(validator))
     }

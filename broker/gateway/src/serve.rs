@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use hyper_util::server::graceful::GracefulShutdown;
 use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::connection::Connection;
 use crate::{Gateway, door};
 
 /// How long to wait after the operating system refused a connection: it has run out of file descriptors, and
@@ -32,12 +33,13 @@ pub async fn serve(listener: TcpListener, gateway: Gateway, shutdown: impl Futur
             accepted = accept(&listener, &room, gateway.config().unread_max) => accepted,
             () = &mut shutdown => break,
         };
+        let stream = Connection::new(stream, gateway.clone());
         let gateway = gateway.clone();
         let service = service_fn(move |request| {
             let answer = door::answer(gateway.clone(), request);
             async { Ok::<_, Infallible>(answer.await) }
         });
-        let connection = protocol.serve_connection(TokioIo::new(stream), service);
+        let connection = protocol.serve_connection(stream, service);
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {

@@ -86,6 +86,8 @@ pub struct Rejection {
     pub code: String,
     /// The plugin's sentence.
     pub detail: String,
+    /// Whether the plugin says that the event may succeed later (`failure.retry`).
+    pub may_succeed: bool,
 }
 
 /// What one subscription did with one event (`?explain=true`).

@@ -79,7 +79,8 @@ pub enum OnFailure {
     Park,
     /// The subscription drops the event.
     Skip,
-    /// The publish of this event is refused with 422 `rejected_by_plugin`.
+    /// The publish of this event is refused with 422 `rejected_by_plugin`; with 503 `deferred_by_plugin` when the plugin says that the
+    /// event may succeed later.
     Reject,
 }
 

@@ -129,6 +129,9 @@ fn advice(code: &str) -> Option<&'static str> {
         "rejected_by_plugin" => {
             "The plugin of a subscription refused the event; nothing was stored."
         }
+        "deferred_by_plugin" => {
+            "The plugin of a subscription says that the event may succeed later; nothing was stored."
+        }
         "no_quorum" | "not_ready" | "overloaded" => {
             "Try again in a moment; `GET /readyz` gives the reasons."
         }

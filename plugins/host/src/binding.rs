@@ -17,7 +17,7 @@ use crate::instance::Decision;
 use crate::shared::Shared;
 use crate::stats::Stats;
 
-/// Failed calls of one plan after which bad events are no longer told from good ones.
+/// Failed calls of one plan after which bad events are no longer told from good ones, and events that are tried again.
 const ISOLATION_CALLS_MAX: u32 = 512;
 
 /// What one event got: a decision, or why the plugin failed on it.
@@ -96,6 +96,7 @@ impl Binding {
             }
             Err(NotReady::Now(error)) => return Err(error),
         }
+        self.try_again(events, accepted_at, &mut verdicts).await;
         assert_eq!(verdicts.len(), events.len(), "one verdict for each event");
         self.count(&verdicts);
         Ok(verdicts)
@@ -141,6 +142,29 @@ impl Binding {
             self.shared.idle.put(self.number, instance);
         }
         Ok(())
+    }
+
+    /// Gives each event that its plugin would have tried again to it once more: alone, in a new instance. What it answers then
+    /// holds. A third time, or a pause, would change nothing, since a plugin has no clock and `accepted_at` stays.
+    async fn try_again(&self, events: &[&Event], accepted_at: Timestamp, verdicts: &mut [Verdict]) {
+        let mut isolation = Isolation::new(self.shared.sandbox.limits.isolation_time_max);
+        for (event, verdict) in events.iter().zip(verdicts) {
+            if !matches!(verdict, Err(failure) if failure.may_succeed) || !isolation.goes_on() {
+                continue;
+            }
+            // Without an instance, or without an answer, what the plugin said the first time holds.
+            let Ok(mut instance) = self.fresh().await else {
+                return;
+            };
+            let again = self.call(&mut instance, &[event], accepted_at).await;
+            self.stats.tried_again();
+            isolation.spend(instance.ran());
+            match again {
+                Ok(Ok(mut results)) => *verdict = results.swap_remove(0),
+                Ok(Err(failure)) => *verdict = Err(failure),
+                Err(_) => return,
+            }
+        }
     }
 
     /// Instantiates and configures once, as a run would.
@@ -257,7 +281,7 @@ impl Binding {
     }
 }
 
-/// How much of a plan's allowance for telling bad events from good ones is used.
+/// How much of a plan's allowance for running events again is used: to tell bad ones from good ones, or since a plugin asks for it.
 struct Isolation {
     time_left: Duration,
     calls_left: u32,

@@ -156,6 +156,7 @@ mod tests {
             subscription: "s".into(),
             code: code.into(),
             detail: String::new(),
+            may_succeed: false,
         };
         draft.reject(rejection("first"));
         draft.reject(rejection("second"));

@@ -18,6 +18,8 @@ pub(crate) struct Failure {
     pub(crate) code: String,
     /// For people.
     pub(crate) detail: String,
+    /// Whether the plugin said itself that the event may succeed another time.
+    pub(crate) may_succeed: bool,
 }
 
 /// Why a call gave nothing.
@@ -35,6 +37,7 @@ impl Failure {
         Self {
             code: code.to_owned(),
             detail: detail.into(),
+            may_succeed: false,
         }
     }
 
@@ -45,7 +48,10 @@ impl Failure {
 
     /// What the plugin said itself of an event. A code that is none becomes `rejected`.
     pub(crate) fn of_plugin(failure: contract::Failure) -> Self {
-        let (contract::Failure::Reject(reason) | contract::Failure::Retry(reason)) = failure;
+        let (reason, may_succeed) = match failure {
+            contract::Failure::Reject(reason) => (reason, false),
+            contract::Failure::Retry(reason) => (reason, true),
+        };
         let code = if is_code(&reason.code) {
             reason.code
         } else {
@@ -54,6 +60,7 @@ impl Failure {
         Self {
             code,
             detail: cut(&reason.detail, DETAIL_BYTES_MAX).to_owned(),
+            may_succeed,
         }
     }
 }

@@ -354,6 +354,7 @@ impl<'p> Planner<'p> {
             subscription: ready.subscription.name.to_string(),
             code: failure.code,
             detail: failure.detail,
+            may_succeed: failure.may_succeed,
         });
     }
 

@@ -18,6 +18,7 @@ pub(crate) struct Stats {
     batches: AtomicU64,
     events: AtomicU64,
     run_ns: AtomicU64,
+    retries: AtomicU64,
     failures: Mutex<BTreeMap<String, u64>>,
 }
 
@@ -30,6 +31,11 @@ impl Stats {
             u64::try_from(time.as_nanos()).unwrap_or(u64::MAX),
             Ordering::Relaxed,
         );
+    }
+
+    /// An event was given to the plugin once more.
+    pub(crate) fn tried_again(&self) {
+        self.retries.fetch_add(1, Ordering::Relaxed);
     }
 
     /// An event failed.
@@ -85,6 +91,13 @@ impl Registry {
                     .as_secs_f64()
                     .to_string()
             },
+        );
+        family(
+            &mut text,
+            &stats,
+            "retries_total",
+            "Events that a plugin was called with once more, since it asked for that.",
+            |one| count(&one.retries),
         );
         failures(&mut text, &stats);
         text

@@ -12,7 +12,8 @@ impl Failure {
         })
     }
 
-    /// The event may succeed later.
+    /// The event may succeed another time: the broker tries it once more at once, alone and in a new instance, and then
+    /// does what the subscription's `on_failure` says.
     #[must_use]
     pub fn retry(code: &str, detail: &str) -> Self {
         Self::Retry(Reason {

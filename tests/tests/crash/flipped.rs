@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::table::Run;
 use crate::verdict::judge_cluster;
-use crate::{DATA_GROUP, FAIL_OVER_MAX, alone};
+use crate::{DATA_GROUP, alone, promise};
 
 /// What the damaged event holds: found in the log by it.
 const MARK: &[u8] = b"here is where the bit flips";
@@ -39,8 +39,7 @@ fn a_follower_with_a_damaged_log_does_not_start_and_the_others_go_on() {
     names_the_damage(&broker.log());
 
     let before = load.deliveries();
-    let served = load.probe(&cluster.urls_without(follower), FAIL_OVER_MAX);
-    let served = served.expect("the others go on");
+    let served = promise::served(&load, &cluster.urls_without(follower));
     cluster.wait("the load to go on", |_| {
         (load.deliveries() > before + 500).then_some(())
     });

@@ -7,7 +7,7 @@ use millrace_tests::{Client, Cluster, Load};
 
 use crate::table::Run;
 use crate::verdict::judge_cluster;
-use crate::{DATA_GROUP, FAIL_OVER_MAX, alone};
+use crate::{DATA_GROUP, alone, promise};
 
 /// How long one voter and the node without its votes are watched for a majority that they must not make: several elections.
 const WATCHED: Duration = Duration::from_secs(6);
@@ -21,8 +21,7 @@ fn a_node_that_lost_its_disk_is_refused_and_replaced() {
     let lost = cluster.leader(DATA_GROUP).expect("a leader");
     lose_disk(&mut cluster, lost);
     let others: Vec<u64> = (1..=3).filter(|node| *node != lost).collect();
-    let served = load.probe(&cluster.urls_without(lost), FAIL_OVER_MAX);
-    let served = served.expect("the other two go on");
+    let served = promise::served(&load, &cluster.urls_without(lost));
     says_why(&mut cluster, lost);
 
     makes_no_majority(&mut cluster, &load, lost, others[1]);
@@ -33,8 +32,8 @@ fn a_node_that_lost_its_disk_is_refused_and_replaced() {
     let victim = leader.filter(|node| *node != NEWCOMER);
     let victim = victim.unwrap_or(others[0]);
     cluster.node(victim).kill();
-    let again = load.probe(&cluster.urls_without(victim), FAIL_OVER_MAX);
-    let again = again.expect("the newcomer is a voter");
+    // The newcomer is a voter.
+    let again = promise::served(&load, &cluster.urls_without(victim));
     cluster.node(victim).restart();
 
     load.drain();

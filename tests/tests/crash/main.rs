@@ -16,8 +16,10 @@ mod flipped;
 mod full;
 mod kill;
 mod lost_disk;
+mod machine;
 mod partition;
 mod power;
+mod promise;
 mod repair;
 mod rolling;
 mod slow;
@@ -31,14 +33,9 @@ mod wound;
 mod wrong;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 /// The group that holds events and queues.
 const DATA_GROUP: u64 = 1;
-
-/// The others serve within this time when a leader is gone. Wide: the promise is 3 s, which a busy machine cannot hold. What it
-/// took is printed.
-const FAIL_OVER_MAX: Duration = Duration::from_secs(10);
 
 /// Held by the one test that runs a load.
 fn alone() -> MutexGuard<'static, ()> {

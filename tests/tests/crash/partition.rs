@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use millrace_tests::{Client, Cluster, Hosts};
 
 use crate::trial::Trial;
-use crate::{alone, long, seed};
+use crate::{alone, long, promise, seed};
 
 /// How long a cut lasts.
 const CUT: Duration = Duration::from_secs(4);
@@ -13,10 +13,10 @@ const CUT: Duration = Duration::from_secs(4);
 const WHOLE: Duration = Duration::from_secs(1);
 /// A node without a majority knows it after this time, and refuses at once from then on.
 const KNOWN_AFTER: Duration = Duration::from_secs(3);
-/// The slowest refusal. Half a second is spent on trying again; the rest is a busy machine.
-const REFUSED_WITHIN: Duration = Duration::from_secs(3);
+/// The slowest refusal. Half a second is spent on trying again.
+const REFUSED_WITHIN: Duration = Duration::from_secs(1);
 /// The load may stand still for so long when a node that does not lead is cut off.
-const STALL_MAX: Duration = Duration::from_secs(5);
+const STALL_MAX: Duration = Duration::from_secs(3);
 const LOSS_PERCENT: u32 = 30;
 const LOSSY: Duration = Duration::from_secs(12);
 
@@ -83,8 +83,11 @@ fn a_follower_that_is_cut_off_one_way_disturbs_nobody() {
             |_| {},
         );
         let stall = trial.stalled();
-        println!("follower cut off, deaf: {is_deaf}, longest stall {stall:.2?}");
-        assert!(stall < STALL_MAX, "one follower held up all for {stall:?}");
+        println!(
+            "follower cut off, deaf: {is_deaf}, longest stall {:.2?}",
+            stall.took
+        );
+        promise::stalled_briefly(&trial.load, "one follower cut off", stall, STALL_MAX);
     }
     trial.end();
 }
@@ -143,7 +146,8 @@ fn a_network_that_loses_packets_loses_no_event() {
         let healed = trial.heals();
         let stall = trial.stalled();
         println!(
-            "{delivered} deliveries in {LOSSY:?} of loss, longest stall {stall:.2?}; healed after {healed:.2?}"
+            "{delivered} deliveries in {LOSSY:?} of loss, longest stall {:.2?}; healed after {healed:.2?}",
+            stall.took
         );
     }
     trial.end();
@@ -183,13 +187,16 @@ fn refuses(trial: &Trial, node: u64) {
             answer.header("retry-after").is_some(),
             "{path}: when to come again"
         );
-        assert!(took < REFUSED_WITHIN, "{path}: refused after {took:?}");
+        promise::kept(
+            &trial.load,
+            &format!("{path}: to refuse"),
+            began,
+            took,
+            REFUSED_WITHIN,
+        );
     }
     let began = Instant::now();
     client.get("/v1/queues/crash-a").expect(503);
-    assert!(
-        began.elapsed() < REFUSED_WITHIN,
-        "a read was refused after {:?}",
-        began.elapsed()
-    );
+    let took = began.elapsed();
+    promise::kept(&trial.load, "to refuse a read", began, took, REFUSED_WITHIN);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use millrace_tests::{Cluster, LoopDisk, Setting, SlowDisk};
 
 use crate::trial::Trial;
-use crate::{alone, long, seed};
+use crate::{alone, long, promise, seed};
 
 const DISK_MEBIBYTES: u32 = 2048;
 /// How long a disk hangs: longer than a fail-over takes.
@@ -15,7 +15,7 @@ const SLOW: Duration = Duration::from_secs(8);
 /// Writes a second that a slow disk takes.
 const WRITES_A_SECOND: u32 = 20;
 /// The load may stand still for so long when a disk is slow.
-const STALL_MAX: Duration = Duration::from_secs(5);
+const STALL_MAX: Duration = Duration::from_secs(3);
 
 #[test]
 fn a_leader_whose_disk_hangs_is_replaced() {
@@ -50,8 +50,11 @@ fn a_follower_whose_disk_hangs_holds_up_nobody() {
         trial.cluster.disk(follower).thaw();
         let stall = trial.stalled();
         let healed = trial.heals();
-        println!("longest stall {stall:.2?}; healed after {healed:.2?}");
-        assert!(stall < STALL_MAX, "one follower held up all for {stall:?}");
+        println!(
+            "longest stall {:.2?}; healed after {healed:.2?}",
+            stall.took
+        );
+        promise::stalled_briefly(&trial.load, "a follower's disk hangs", stall, STALL_MAX);
     }
     trial.end();
 }
@@ -72,9 +75,10 @@ fn a_leader_with_a_slow_disk_goes_on() {
         let stall = trial.stalled();
         let healed = trial.heals();
         println!(
-            "{delivered} deliveries in {SLOW:?}, longest stall {stall:.2?}; healed after {healed:.2?}"
+            "{delivered} deliveries in {SLOW:?}, longest stall {:.2?}; healed after {healed:.2?}",
+            stall.took
         );
-        assert!(stall < STALL_MAX, "a slow disk held up all for {stall:?}");
+        promise::stalled_briefly(&trial.load, "the leader's disk is slow", stall, STALL_MAX);
     }
     trial.end();
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::table::Run;
 use crate::verdict::judge_cluster;
-use crate::{DATA_GROUP, FAIL_OVER_MAX, alone};
+use crate::{DATA_GROUP, alone, promise};
 
 /// How long the leader stands still.
 const STOPPED: Duration = Duration::from_secs(5);
@@ -31,8 +31,7 @@ fn a_leader_that_stood_still_serves_nothing_stale() {
     cluster.node(leader).signal("STOP");
     let stopped = Instant::now();
     let others = cluster.urls_without(leader);
-    let took = load.probe(&others, FAIL_OVER_MAX);
-    let took = took.expect("the others serve while the leader stands still");
+    let took = promise::served(&load, &others);
     empty(&others);
     insist("create the new queue", &others, |client| {
         client.put("/v1/queues/new", &json!({}))

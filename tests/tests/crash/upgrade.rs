@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::table::Run;
 use crate::verdict::judge_cluster;
-use crate::{FAIL_OVER_MAX, alone, seed};
+use crate::{alone, promise, seed};
 
 /// Tells a broker to behave as one of that version.
 const VERSION_MAX: &str = "MILLRACE_FORMAT_VERSION_MAX";
@@ -44,9 +44,12 @@ fn a_rolling_upgrade_loses_nothing_and_a_way_back_is_refused() {
     load.drain();
     let figures = judge_cluster(&mut cluster, &load);
     let mut run = Run::new("rolling upgrade");
-    run.stall = stall;
+    run.stall = stall.took;
     run.record(figures);
-    println!("rolling upgrade: longest stall {stall:.2?}; {figures:?}");
+    println!(
+        "rolling upgrade: longest stall {:.2?}; {figures:?}",
+        stall.took
+    );
 }
 
 /// Three nodes that behave as version 1 does.
@@ -87,11 +90,8 @@ fn upgrade(cluster: &mut Cluster, load: &Load, node: u64) {
     assert!(cluster.node(node).stop().success());
     be_new(cluster, node);
     cluster.node(node).restart();
-    let served = load.probe(&[cluster.url(node)], FAIL_OVER_MAX);
-    println!(
-        "node {node} upgraded; it serves after {:.2?}",
-        served.expect("it serves")
-    );
+    let served = promise::served(load, &[cluster.url(node)]);
+    println!("node {node} upgraded; it serves after {served:.2?}");
 }
 
 fn status(cluster: &Cluster, node: u64) -> Value {

@@ -208,9 +208,17 @@ fn ten_thousand_headers_and_other_broken_http() {
         .collect();
     let answer = door.raw(&raw::request("POST", SEND, &many, b""));
     assert_eq!(answer.status, 431, "10,000 headers");
+    assert_eq!(answer.code(), "headers_too_large", "{}", answer.body);
     let long = "y".repeat(2 * 1024 * 1024);
     let answer = door.raw(&raw::request("POST", SEND, &[("x", &long)], b""));
     assert_eq!(answer.status, 431, "a header of 2 MiB");
+    assert_eq!(answer.code(), "headers_too_large", "{}", answer.body);
+    let path = format!("/{}", "y".repeat(70_000));
+    let answer = door.raw(&raw::request("GET", &path, &[], b""));
+    assert_eq!(
+        (answer.status, answer.code().as_str()),
+        (414, "uri_too_long")
+    );
     for broken in [
         "GET\r\n\r\n",
         "POST /v1/queues/q/messages HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
@@ -221,6 +229,7 @@ fn ten_thousand_headers_and_other_broken_http() {
         let answer = raw::exchange(door.broker.address(), broken.as_bytes());
         if let Ok(answer) = answer {
             assert_eq!(answer.status, 400, "{broken:?}: {}", answer.body);
+            assert!(!answer.code().is_empty(), "{broken:?}: {}", answer.body);
         }
     }
     let half = raw::request(

@@ -238,6 +238,32 @@ async fn leaders_of_data_groups_spread_over_the_nodes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leaders_that_were_asked_for_by_hand_are_left_alone() {
+    let rig = Rig::with_groups(3, 3).await;
+    let transfer = || MemberChange::Transfer {
+        node: 2,
+        group: None,
+    };
+    let start = Instant::now();
+    while let Err(error) = rig.running[&1].change_members(transfer()).await {
+        assert!(start.elapsed() < PATIENCE, "{error}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let all_lead_to = |node| {
+        let groups = rig.running[&1].status().groups;
+        groups[1..].iter().all(|group| group.leader == Some(node))
+    };
+    rig.wait("one leader of all", || all_lead_to(2)).await;
+    // They would be spread by the second look, five seconds after the first.
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(13) {
+        assert!(all_lead_to(2), "after {:?}", start.elapsed());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_number_of_data_groups_is_fixed_when_the_cluster_is_created() {
     let mut rig = Rig::with_groups(1, 3).await;
     rig.kill(1).await;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod absent;
+mod cold;
 mod gate;
 mod groups;
 mod life;

@@ -17,6 +17,9 @@ use crate::problem::{PROBLEM_JSON, ProblemDocument};
 use crate::query::{Kind, Param};
 use crate::routes::Route;
 
+/// Refusals of a head that cannot be read, beside 400: any request may get them.
+const UNREADABLE: [u16; 2] = [414, 431];
+
 /// The operation of a route.
 pub(super) fn of(route: &Route) -> Operation {
     let tag = route
@@ -187,12 +190,8 @@ fn responses(route: &Route) -> Vec<(u16, ResponseBuilder)> {
     if route.has_version && route.method == http::Method::GET {
         responses.push((304, described("The client knows this version.")));
     }
-    responses.extend(
-        route
-            .refuses
-            .iter()
-            .map(|status| (*status, refused(*status))),
-    );
+    let refuses = route.refuses.iter().chain(&UNREADABLE);
+    responses.extend(refuses.map(|status| (*status, refused(*status))));
     responses
 }
 

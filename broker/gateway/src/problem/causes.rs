@@ -138,6 +138,16 @@ pub(crate) fn invalid_component(detail: impl Into<String>) -> Failure {
     )
 }
 
+/// 503: a plugin says that the event may succeed later.
+pub(crate) fn deferred_by_plugin(detail: String) -> Failure {
+    Failure::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "deferred_by_plugin",
+        detail,
+    )
+    .retry_after(RETRY_SECONDS)
+}
+
 fn plugin_unavailable(detail: String) -> Failure {
     Failure::new(
         StatusCode::SERVICE_UNAVAILABLE,

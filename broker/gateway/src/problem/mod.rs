@@ -145,10 +145,14 @@ impl Failure {
         }
     }
 
+    /// The document as JSON text.
+    pub(crate) fn text(&self) -> Vec<u8> {
+        serde_json::to_vec(&self.document()).expect("a problem has string keys only")
+    }
+
     /// The answer.
     pub(crate) fn response(&self) -> Response {
-        let text = serde_json::to_vec(&self.document());
-        self.response_with(text.expect("a problem has string keys only"))
+        self.response_with(self.text())
     }
 
     /// The answer with `document` for a body: the problem, and more.

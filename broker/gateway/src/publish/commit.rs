@@ -15,7 +15,7 @@ use crate::Gateway;
 use crate::across;
 use crate::gateway::unexpected;
 use crate::intake::Instructions;
-use crate::problem::Failure;
+use crate::problem::{Failure, causes};
 
 /// What came of one event.
 pub(crate) struct Receipt {
@@ -163,13 +163,18 @@ fn receipts(
     Ok(fates.into_iter().map(receipt).collect())
 }
 
+/// 422, or 503 when the plugin says that the event may succeed later.
 fn rejected(rejection: &Rejection) -> Failure {
     let Rejection {
         subscription,
         code,
         detail,
+        may_succeed,
     } = rejection;
     let sentence = format!("subscription {subscription} refuses the event: {code}: {detail}");
+    if *may_succeed {
+        return causes::deferred_by_plugin(sentence);
+    }
     Failure::new(
         StatusCode::UNPROCESSABLE_ENTITY,
         "rejected_by_plugin",

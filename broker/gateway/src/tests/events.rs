@@ -1,5 +1,7 @@
 //! Events come in any form, and come out as they went in.
 
+use std::pin::pin;
+
 use serde_json::{Value, json};
 
 use super::rig::{BATCH, Door, EVENT};
@@ -248,6 +250,39 @@ async fn a_schema_is_checked_with_pointers_or_only_warned_of() {
     let text = std::str::from_utf8(&metrics.body).expect("UTF-8");
     assert!(text.contains("\nmillrace_events_warned_total 1\n"));
     assert_eq!(door.receive().await.len(), 2);
+}
+
+/// How many other requests the one thread of this test answers while it publishes numbers of so many bytes under a schema.
+async fn answered_beside(door: &Door, bytes: usize) -> usize {
+    let numbers = format!("[{}1]", "1,".repeat(bytes / 2));
+    let mut publish = pin!(door.call("POST", TOPIC, &BINARY, numbers));
+    let mut answered = 0;
+    loop {
+        tokio::select! {
+            biased;
+            answer = &mut publish => {
+                answer.expect(200);
+                return answered;
+            }
+            other = door.get("/livez") => {
+                other.expect(200);
+                answered += 1;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_check_that_takes_long_delays_nobody_and_a_short_one_is_made_at_once() {
+    let door = Door::new().with_orders().await;
+    let schema = json!({"type": "array", "items": {"type": "integer", "minimum": 0}});
+    let topic = json!({ "schema": schema });
+    door.put("/v1/topics/orders", &topic).await.expect(200);
+    // Compiles the schema.
+    answered_beside(&door, 2).await;
+    assert_eq!(answered_beside(&door, 1_000).await, 0);
+    let answered = answered_beside(&door, 1_000_000).await;
+    assert!(answered > 0, "nobody else was answered meanwhile");
 }
 
 #[tokio::test]

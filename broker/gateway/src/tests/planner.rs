@@ -15,7 +15,7 @@ use millrace_model::topic::JsonDocument;
 use millrace_model::{BoxFuture, Event, Filter, PluginVersion, Problem, Router, digest};
 use serde_json::json;
 
-/// Delivers to every destination. The configuration of a plugin may hold `"do": "park" | "reject" | "panic"`.
+/// Delivers to every destination. The configuration of a plugin may hold `"do": "park" | "reject" | "defer" | "panic"`.
 pub(super) struct TestPlanner;
 
 impl Router for TestPlanner {
@@ -52,7 +52,7 @@ impl Router for TestPlanner {
                     description: "For tests.".to_owned(),
                     config_schema: JsonDocument(json!({
                         "type": "object",
-                        "properties": {"do": {"enum": ["park", "reject", "panic", "refuse"]}},
+                        "properties": {"do": {"enum": ["park", "reject", "defer", "panic", "refuse"]}},
                         "additionalProperties": false,
                     })),
                     destinations: Vec::new(),
@@ -94,7 +94,7 @@ fn follow(request: &PlanRequest, subscription: &Subscription, event: &Event, pla
         _ if !takes => Verdict::Filtered,
         "panic" => panic!("the plugin host has a bug"),
         "park" => Verdict::Parked,
-        "reject" => Verdict::Rejected,
+        "reject" | "defer" => Verdict::Rejected,
         _ if config.paused => Verdict::Parked,
         _ => Verdict::Delivered,
     };
@@ -119,6 +119,7 @@ fn follow(request: &PlanRequest, subscription: &Subscription, event: &Event, pla
                 subscription: subscription.name.to_string(),
                 code: "no".to_owned(),
                 detail: "for the test".to_owned(),
+                may_succeed: order == "defer",
             });
         }
         _ => {}

@@ -104,6 +104,19 @@ async fn a_rejected_event_is_refused_alone() {
 }
 
 #[tokio::test]
+async fn an_event_that_may_succeed_later_is_refused_with_when_to_come_back() {
+    let door = uploaded().await;
+    bound(&door, json!({"do": "defer"})).await.expect(200);
+    let deferred = door
+        .call("POST", "/v1/topics/orders/messages", &[], "x")
+        .await
+        .expect(503);
+    assert_eq!(deferred.code(), "deferred_by_plugin");
+    assert_eq!(deferred.headers["retry-after"], "1");
+    assert!(door.receive().await.is_empty());
+}
+
+#[tokio::test]
 async fn parked_events_can_be_listed_and_redriven() {
     let door = uploaded().await;
     bound(&door, json!({"do": "park"})).await.expect(200);

@@ -70,17 +70,87 @@ async fn requests_may_be_pipelined() {
     }
 }
 
-#[tokio::test]
-async fn ten_thousand_headers_are_431_and_the_next_client_is_served() {
-    let server = server(GatewayConfig::default()).await;
+/// Sends a head that cannot be read, and checks that the answer is a problem as any other, the last on its connection.
+async fn is_refused(server: &Server, request: &[u8], status: u16, code: &str) {
     let mut stream = server.connect().await;
-    let headers: String = (0..10_000).map(|at| format!("x-{at}: y\r\n")).collect();
-    let request = format!("GET /livez HTTP/1.1\r\nhost: x\r\n{headers}\r\n");
-    stream.write_all(request.as_bytes()).await.expect("sent");
-    assert!(answer(&mut stream).await.starts_with("HTTP/1.1 431 "));
+    stream.write_all(request).await.expect("the door reads on");
+    let text = answer(&mut stream).await;
+    let (head, body) = text.split_once("\r\n\r\n").expect("a head");
+    assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{text}");
+    for line in [
+        "content-type: application/problem+json",
+        "x-request-id: ",
+        "connection: close",
+    ] {
+        assert!(head.contains(&format!("\r\n{line}")), "{line}: {text}");
+    }
+    let problem: serde_json::Value = serde_json::from_str(body).expect("JSON");
+    assert_eq!(problem["code"], code, "{text}");
+    assert_eq!(problem["status"], status, "{text}");
+    let mut rest = Vec::new();
+    stream
+        .read_to_end(&mut rest)
+        .await
+        .expect("closed, not reset");
+    assert!(rest.is_empty(), "{rest:?}");
+}
+
+#[tokio::test]
+async fn heads_that_cannot_be_read_get_a_problem_and_the_next_client_is_served() {
+    let server = server(GatewayConfig::default()).await;
+    let many: String = (0..10_000).map(|at| format!("x-{at}: y\r\n")).collect();
+    let many = format!("GET /livez HTTP/1.1\r\nhost: x\r\n{many}\r\n");
+    is_refused(&server, many.as_bytes(), 431, "headers_too_large").await;
+    let big = format!("GET /livez HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(2 << 20));
+    is_refused(&server, big.as_bytes(), 431, "headers_too_large").await;
+    let long = format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "y".repeat(70_000));
+    is_refused(&server, long.as_bytes(), 414, "uri_too_long").await;
+    for malformed in [
+        "GET\r\n\r\n",
+        "G\u{0}T / HTTP/1.1\r\n\r\n",
+        "GET / HTTP/3.0\r\n\r\n",
+        "GET / HTTP/1.1\r\nno colon\r\n\r\n",
+        "POST / HTTP/1.1\r\ncontent-length: -1\r\n\r\n",
+    ] {
+        is_refused(&server, malformed.as_bytes(), 400, "malformed_request").await;
+    }
+    // Behind answers of ours on the same connection.
+    let mut stream = server.connect().await;
+    stream
+        .write_all(&[LIVE, LIVE, b"GET\r\n\r\n"].concat())
+        .await
+        .expect("sent");
+    for status in ["200", "200", "400"] {
+        let text = answer(&mut stream).await;
+        assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{text}");
+        assert!(text.contains("x-request-id: "), "{text}");
+    }
     let mut next = server.connect().await;
     next.write_all(LIVE).await.expect("sent");
     assert!(answer(&mut next).await.starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test]
+async fn a_hundred_headers_are_a_request() {
+    let server = server(GatewayConfig::default()).await;
+    let mut stream = server.connect().await;
+    let headers: String = (0..99).map(|at| format!("x-{at}: y\r\n")).collect();
+    let request = format!("GET /livez HTTP/1.1\r\nhost: x\r\n{headers}\r\n");
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    assert!(answer(&mut stream).await.starts_with("HTTP/1.1 200 "));
+    let over = format!("GET /livez HTTP/1.1\r\nhost: x\r\nx: y\r\n{headers}\r\n");
+    is_refused(&server, over.as_bytes(), 431, "headers_too_large").await;
+}
+
+#[tokio::test]
+async fn a_client_that_sends_a_bad_head_for_ever_is_cut() {
+    let server = server(GatewayConfig::default()).await;
+    let mut stream = server.connect().await;
+    stream.write_all(b"GET / HTTP/1.1\r\n").await.expect("sent");
+    let lines = b"x: y\r\n".repeat(1_000);
+    let endless = async { while stream.write_all(&lines).await.is_ok() {} };
+    let cut = timeout(Duration::from_secs(20), endless).await;
+    cut.expect("the connection ends");
 }
 
 #[tokio::test]

@@ -1,17 +1,18 @@
 //! One group's view of the log.
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::{Bound, RangeBounds};
-use std::sync::{Arc, MutexGuard, mpsc};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, MutexGuard};
+use std::time::Duration;
 
 use bytes::Bytes;
-use millrace_model::{GroupId, PayloadRef};
+use millrace_model::GroupId;
 
 use crate::log::group_state::GroupState;
 use crate::log::op::Action;
-use crate::log::payload::{self, Source};
+use crate::log::payload::Source;
 use crate::log::record::Body;
 use crate::log::shared::Shared;
 use crate::log::state::State;
@@ -28,8 +29,8 @@ pub type Done = Box<dyn FnOnce(Result<(), Arc<LogError>>) + Send>;
 /// one caller (Raft serialises them); reads may come from anywhere.
 #[derive(Clone)]
 pub struct GroupLog {
-    shared: Arc<Shared>,
-    group: GroupId,
+    pub(super) shared: Arc<Shared>,
+    pub(super) group: GroupId,
 }
 
 impl GroupLog {
@@ -191,47 +192,6 @@ impl GroupLog {
         Ok(entries)
     }
 
-    /// `len` bytes from `offset` of the body of entry `index`, purged or not. From memory it costs no copy; else the
-    /// 16 KiB blocks around it are read and their checksums verified.
-    ///
-    /// # Errors
-    /// `Missing`, `OutOfBody`, `Io`, `Damage`.
-    pub fn payload(&self, index: u64, offset: u32, len: u32) -> Result<Bytes, LogError> {
-        let place = PayloadRef { index, offset, len };
-        let source = self.source(&self.shared.lock(), index)?;
-        payload::check(self.group, &source, &place)?;
-        self.resolve(&source, offset as usize, offset as usize + len as usize)
-    }
-
-    /// Many payloads, answered in the order asked; neighbours are read from disk together.
-    ///
-    /// # Errors
-    /// As [`GroupLog::payload`], for the first that fails.
-    pub fn payloads(&self, places: &[PayloadRef]) -> Result<Vec<Bytes>, LogError> {
-        let mut sources = BTreeMap::new();
-        {
-            let state = self.shared.lock();
-            for place in places {
-                if let Entry::Vacant(vacant) = sources.entry(place.index) {
-                    vacant.insert(self.source(&state, place.index)?);
-                }
-            }
-        }
-        for place in places {
-            payload::check(self.group, &sources[&place.index], place)?;
-        }
-        let mut found = vec![Bytes::new(); places.len()];
-        for neighbours in payload::neighbours(places) {
-            let bytes =
-                self.resolve(&sources[&neighbours.index], neighbours.from, neighbours.to)?;
-            for at in neighbours.members {
-                let from = places[at].offset as usize - neighbours.from;
-                found[at] = bytes.slice(from..from + places[at].len as usize);
-            }
-        }
-        Ok(found)
-    }
-
     /// The last index such that it and all before it are on disk; `None` when nothing is. Apply no entry beyond it.
     pub fn durable_index(&self) -> Option<u64> {
         self.with(GroupState::durable_index)
@@ -267,11 +227,36 @@ impl GroupLog {
     /// # Errors
     /// `Poisoned`, `Closed`.
     pub fn wait_durable(&self, index: u64) -> Result<(), Arc<LogError>> {
+        match self.tell_durable(index) {
+            None => Ok(()),
+            Some(told) => told
+                .recv()
+                .unwrap_or_else(|_| Err(Arc::new(LogError::Closed))),
+        }
+    }
+
+    /// Blocks until `durable_index` has reached `index`, for so long at most: whether it has.
+    ///
+    /// # Errors
+    /// `Poisoned`, `Closed`.
+    pub fn wait_durable_for(&self, index: u64, most: Duration) -> Result<bool, Arc<LogError>> {
+        let Some(told) = self.tell_durable(index) else {
+            return Ok(true);
+        };
+        match told.recv_timeout(most) {
+            Ok(result) => result.map(|()| true),
+            Err(RecvTimeoutError::Timeout) => Ok(false),
+            Err(RecvTimeoutError::Disconnected) => Err(Arc::new(LogError::Closed)),
+        }
+    }
+
+    /// Where it is told that `index` is durable; `None` when it is already.
+    fn tell_durable(&self, index: u64) -> Option<mpsc::Receiver<Result<(), Arc<LogError>>>> {
         if self
             .with(|group| group.is_durable(index).then_some(()))
             .is_some()
         {
-            return Ok(());
+            return None;
         }
         let (tell, told) = mpsc::sync_channel(1);
         self.when_durable(
@@ -283,8 +268,7 @@ impl GroupLog {
         );
         #[cfg(simulation)]
         self.shared.turn();
-        told.recv()
-            .unwrap_or_else(|_| Err(Arc::new(LogError::Closed)))
+        Some(told)
     }
 
     /// The group's tables are synced with everything up to and including `applied`, and `live` are the segments that
@@ -386,7 +370,7 @@ impl GroupLog {
     }
 
     /// Where the entry at `index` is to be had, purged or not.
-    fn source(&self, state: &State, index: u64) -> Result<Source, LogError> {
+    pub(super) fn source(&self, state: &State, index: u64) -> Result<Source, LogError> {
         let missing = LogError::Missing {
             group: self.group,
             index,
@@ -411,17 +395,7 @@ impl GroupLog {
         })
     }
 
-    fn resolve(&self, source: &Source, from: usize, to: usize) -> Result<Bytes, LogError> {
-        match source {
-            Source::Memory(entry) => Ok(entry.body.slice(from..to)),
-            Source::Disk { file, place } => {
-                self.count_disk_read(to - from);
-                read::slice(file, self.group, place, from, to)
-            }
-        }
-    }
-
-    fn count_disk_read(&self, bytes: usize) {
+    pub(super) fn count_disk_read(&self, bytes: usize) {
         use std::sync::atomic::Ordering::Relaxed;
         self.shared.metrics.disk_reads.fetch_add(1, Relaxed);
         self.shared

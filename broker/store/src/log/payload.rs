@@ -1,12 +1,15 @@
-//! Slices of entries: where they come from, and which are read together.
+//! Payloads, which are slices of entries: where they come from, and which are read together.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use millrace_model::{GroupId, PayloadRef};
 
 use crate::log::index::Place;
 use crate::log::segment::SegmentFile;
-use crate::log::{LogEntry, LogError};
+use crate::log::{GroupLog, LogEntry, LogError, read};
 
 /// Bytes between two payloads of an entry up to which one read is cheaper than two.
 const GAP_BYTES: usize = 64 << 10;
@@ -26,6 +29,94 @@ impl Source {
         match self {
             Self::Memory(entry) => entry.body.len(),
             Self::Disk { place, .. } => place.slot.body_len as usize,
+        }
+    }
+}
+
+impl GroupLog {
+    /// `len` bytes from `offset` of the body of entry `index`, purged or not. From memory it costs no copy; else the
+    /// 16 KiB blocks around it are read and their checksums verified.
+    ///
+    /// # Errors
+    /// `Missing`, `OutOfBody`, `Io`, `Damage`.
+    pub fn payload(&self, index: u64, offset: u32, len: u32) -> Result<Bytes, LogError> {
+        let place = PayloadRef { index, offset, len };
+        let source = self.source(&self.shared.lock(), index)?;
+        check(self.group, &source, &place)?;
+        self.resolve(&source, offset as usize, offset as usize + len as usize)
+    }
+
+    /// Many payloads, answered in the order asked; neighbours are read from disk together.
+    ///
+    /// # Errors
+    /// As [`GroupLog::payload`], for the first that fails.
+    pub fn payloads(&self, places: &[PayloadRef]) -> Result<Vec<Bytes>, LogError> {
+        let sources = self.sources_of(places, |_| true)?.unwrap_or_default();
+        self.resolve_all(&sources, places)
+    }
+
+    /// As [`GroupLog::payloads`], of those that are in memory; `None` when one of them is not.
+    ///
+    /// # Errors
+    /// `OutOfBody`.
+    pub fn payloads_in_memory(
+        &self,
+        places: &[PayloadRef],
+    ) -> Result<Option<Vec<Bytes>>, LogError> {
+        let sources = self.sources_of(places, |source| matches!(source, Source::Memory(_)));
+        let Ok(Some(sources)) = sources else {
+            return Ok(None);
+        };
+        self.resolve_all(&sources, places).map(Some)
+    }
+
+    /// Where the entries of `places` are to be had; `None` as soon as `will_do` says no of one.
+    fn sources_of(
+        &self,
+        places: &[PayloadRef],
+        will_do: impl Fn(&Source) -> bool,
+    ) -> Result<Option<BTreeMap<u64, Source>>, LogError> {
+        let mut sources = BTreeMap::new();
+        let state = self.shared.lock();
+        for place in places {
+            if let Entry::Vacant(vacant) = sources.entry(place.index) {
+                let source = self.source(&state, place.index)?;
+                if !will_do(&source) {
+                    return Ok(None);
+                }
+                vacant.insert(source);
+            }
+        }
+        Ok(Some(sources))
+    }
+
+    fn resolve_all(
+        &self,
+        sources: &BTreeMap<u64, Source>,
+        places: &[PayloadRef],
+    ) -> Result<Vec<Bytes>, LogError> {
+        for place in places {
+            check(self.group, &sources[&place.index], place)?;
+        }
+        let mut found = vec![Bytes::new(); places.len()];
+        for neighbours in neighbours(places) {
+            let bytes =
+                self.resolve(&sources[&neighbours.index], neighbours.from, neighbours.to)?;
+            for at in neighbours.members {
+                let from = places[at].offset as usize - neighbours.from;
+                found[at] = bytes.slice(from..from + places[at].len as usize);
+            }
+        }
+        Ok(found)
+    }
+
+    fn resolve(&self, source: &Source, from: usize, to: usize) -> Result<Bytes, LogError> {
+        match source {
+            Source::Memory(entry) => Ok(entry.body.slice(from..to)),
+            Source::Disk { file, place } => {
+                self.count_disk_read(to - from);
+                read::slice(file, self.group, place, from, to)
+            }
         }
     }
 }

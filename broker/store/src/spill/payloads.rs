@@ -36,6 +36,18 @@ impl Payloads {
         places.iter().map(|place| self.one(*place, floor)).collect()
     }
 
+    /// As [`Payloads::read`], of those that are in memory: waits for no disk. `None` when one of them is not.
+    ///
+    /// # Errors
+    /// A payload lies beyond its entry.
+    pub fn read_memory(&self, places: &[PayloadRef]) -> Result<Option<Vec<Bytes>>, Fault> {
+        let floor = self.tables.floor();
+        if places.iter().any(|place| place.index <= floor) {
+            return Ok(None);
+        }
+        self.log.payloads_in_memory(places).map_err(failed)
+    }
+
     fn one(&self, place: PayloadRef, floor: u64) -> Result<Bytes, Fault> {
         if place.index > floor {
             match self.log.payload(place.index, place.offset, place.len) {

@@ -106,6 +106,48 @@ async fn reject_refuses_the_event_everywhere() {
 }
 
 #[tokio::test]
+async fn an_event_that_is_to_be_tried_again_gets_one_more_call_alone_in_a_new_instance() {
+    let world = moody("park").await;
+    // Uses up the first batch of the instance that is kept.
+    world.plan("orders", events(&["ok"])).await;
+    let kinds = ["ok", "shared", "instance", "retry", "fail"];
+    let plans = world.plan("orders", events(&kinds)).await;
+    for (plan, kind) in plans.iter().zip(&kinds[..3]) {
+        assert_eq!(world.delivered(plan), [("q".to_owned(), 0)], "{kind}");
+    }
+    assert_eq!(parked(&plans[3]), "no_luck");
+    assert_eq!(parked(&plans[4]), "no_luck");
+    let metrics = world.host.metrics();
+    for line in [
+        // Five events, and the three that asked for it once more: "fail" did not.
+        "millrace_plugin_retries_total{plugin=\"moody@1\"} 3",
+        "millrace_plugin_events_total{plugin=\"moody@1\"} 9",
+        "millrace_plugin_failures_total{plugin=\"moody@1\",code=\"no_luck\"} 2",
+    ] {
+        assert!(metrics.contains(line), "{line} is missing in {metrics}");
+    }
+}
+
+#[tokio::test]
+async fn a_plugin_that_always_asks_to_be_tried_again_costs_a_bounded_number_of_calls() {
+    let world = moody("skip").await;
+    let plans = world.plan("orders", events(&["retry"; 1_000])).await;
+    let dropped = |plan: &Plan| plan.explained[0].outcome == Verdict::Dropped;
+    assert!(plans.iter().all(dropped));
+    let metrics = world.host.metrics();
+    let line = "millrace_plugin_retries_total{plugin=\"moody@1\"} 512";
+    assert!(metrics.contains(line), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_publish_that_may_succeed_later_is_told_from_one_that_never_will() {
+    let world = moody("reject").await;
+    let plans = world.plan("orders", events(&["retry", "fail"])).await;
+    let later = |plan: &Plan| plan.rejection.as_ref().unwrap().may_succeed;
+    assert_eq!((later(&plans[0]), later(&plans[1])), (true, false));
+}
+
+#[tokio::test]
 async fn dropping_is_a_decision() {
     let plans = moody("park").await.plan("orders", events(&["drop"])).await;
     assert_eq!(plans[0].explained[0].outcome, Verdict::Dropped);
