@@ -6,6 +6,8 @@ mod backlog;
 mod carriers;
 mod catalog;
 mod damage;
+mod move_steps;
+mod moves;
 mod naive;
 mod outbox;
 mod properties;
