@@ -23,6 +23,7 @@ mod intake;
 mod json;
 mod members;
 mod metrics;
+mod moving;
 mod openapi;
 mod operations;
 mod page;
