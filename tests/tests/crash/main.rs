@@ -16,6 +16,7 @@ mod flipped;
 mod full;
 mod kill;
 mod lost_disk;
+mod moves;
 mod partition;
 mod power;
 mod repair;
