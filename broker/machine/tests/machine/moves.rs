@@ -1,43 +1,30 @@
 //! Queues that move at random moments, handed over by carriers that stop anywhere, told by catalogs that arrive in any
 //! order: clients see what a model shows that knows nothing of moves.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use bytes::Bytes;
-use millrace_machine::{Departure, MemoryTables};
+use millrace_machine::MemoryTables;
 use millrace_model::command::{
     Adopt, CatalogCommand, Change, Deduplication, Expect, Extend, Nack, Receive, Send, Settle,
 };
-use millrace_model::outcome::Taken;
 use millrace_model::query::{Peeked, States};
 use millrace_model::{
     Answer, Command, DeduplicationKey, GroupId, Name, Outcome, PayloadRef, Proposal, Query,
-    QueueConfig, QueueId, Receipt, Refusal, Revision, Timestamp, Topology,
+    QueueConfig, QueueId, Receipt, Refusal, Revision,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use crate::move_groups::Groups;
 use crate::move_steps::{Do, GROUPS, QUEUES, command};
 use crate::naive::Naive;
-use crate::world::Group;
 
 struct Run {
-    at: Timestamp,
-    meta: Group,
-    groups: BTreeMap<GroupId, Group>,
+    all: Groups,
     naive: Naive,
     revision: u64,
-    /// The catalog of before the last change.
-    before: Arc<Topology>,
-    lags: bool,
     sent: u64,
     nonce: u64,
     receipts: Vec<Receipt>,
-    /// How far each move is, as whoever hands over knows.
-    taken: BTreeMap<(QueueId, Revision), Taken>,
-    /// The last part that was handed over of each queue, and to whom.
-    last: BTreeMap<QueueId, (GroupId, Proposal)>,
 }
 
 fn name(queue: u32) -> Name {
@@ -55,32 +42,25 @@ fn place(text: &str) -> PayloadRef {
 
 impl Run {
     fn new() -> Self {
-        let group = |id| (GroupId(id), Group::new(GroupId(id)));
         let mut run = Self {
-            at: Timestamp(1_000_000),
-            meta: Group::new(GroupId::META),
-            groups: (1..=GROUPS).map(group).collect(),
+            all: Groups::new(GROUPS),
             naive: Naive::default(),
             revision: 0,
-            before: Arc::default(),
-            lags: false,
             sent: 0,
             nonce: 0,
             receipts: vec![],
-            taken: BTreeMap::new(),
-            last: BTreeMap::new(),
         };
         for queue in 1..=QUEUES {
             run.configure(queue, None);
         }
-        (1..=GROUPS).for_each(|group| run.adopt(group));
-        run.before = run.meta.machine.topology();
+        (1..=GROUPS).for_each(|group| run.all.adopt(group));
+        run.all.before = run.all.meta.machine.topology();
         run
     }
 
     fn step(&mut self, step: Do) {
         match step {
-            Do::Wait(ms) => self.at = self.at.plus_ms(ms),
+            Do::Wait(ms) => self.all.at = self.all.at.plus_ms(ms),
             Do::Send(queue, count, delay_ms, key) => self.send(queue, count, delay_ms, key),
             Do::Receive(queue, max, ms) => self.receive(queue, max, ms),
             Do::Ack(queue, which) => self.settle(queue, which, |queue, receipts| {
@@ -105,40 +85,26 @@ impl Run {
             Do::Purge(queue) => {
                 let command = Command::Purge(QueueId(queue));
                 if let Some(outcome) = self.run(queue, Proposal::bare(command.clone())) {
-                    assert_eq!(outcome, self.naive.run(self.at, &command, &[]));
+                    assert_eq!(outcome, self.naive.run(self.all.at, &command, &[]));
                 }
             }
             Do::Configure(queue, most) => self.configure(queue, most),
             Do::Move(queue, to) => self.begin(queue, to),
-            Do::Adopt(group) => self.adopt(group),
-            Do::HandOver(queue, most, again) => self.hand_over(QueueId(queue), most, again),
+            Do::Adopt(group) => self.all.adopt(group),
+            Do::HandOver(queue, most, again) => self.all.hand_over(QueueId(queue), most, again),
             Do::Forget(queue) => {
-                self.taken.retain(|(id, _), _| *id != QueueId(queue));
+                self.all.taken.retain(|(id, _), _| *id != QueueId(queue));
             }
-            Do::Reopen(group) => self.groups.get_mut(&GroupId(group)).unwrap().reopen(),
-            Do::Lag(lags) => self.lags = lags,
+            Do::Reopen(group) => self.all.groups.get_mut(&GroupId(group)).unwrap().reopen(),
+            Do::Lag(lags) => self.all.lags = lags,
         }
         self.tick();
     }
 
     /// Everything that is due, everywhere.
     fn tick(&mut self) {
-        for group in self.groups.values_mut() {
-            group.run(self.at, Command::Tick);
-            while group.machine.next_due().is_some_and(|due| due <= self.at) {
-                group.run(self.at, Command::Tick);
-            }
-        }
-        self.naive.run(self.at, &Command::Tick, &[]);
-    }
-
-    fn change(&mut self, command: CatalogCommand) -> Outcome {
-        let before = self.meta.machine.topology();
-        let outcome = self.meta.run(self.at, Command::Catalog(command));
-        if self.meta.machine.revision() > before.revision {
-            self.before = before;
-        }
-        outcome
+        self.all.tick();
+        self.naive.run(self.all.at, &Command::Tick, &[]);
     }
 
     fn configure(&mut self, queue: u32, max_entries: Option<u64>) {
@@ -148,7 +114,7 @@ impl Run {
             max_entries,
             ..QueueConfig::default()
         };
-        self.change(CatalogCommand::PutQueue {
+        self.all.change(CatalogCommand::PutQueue {
             name: name(queue),
             config: config.clone(),
             group: GroupId(queue),
@@ -166,22 +132,16 @@ impl Run {
             revision: Revision(self.revision),
             changes: vec![change],
         };
-        self.naive.run(self.at, &Command::Adopt(adopt), &[]);
+        self.naive.run(self.all.at, &Command::Adopt(adopt), &[]);
         // Others would have a limit that the model does not.
-        (1..=GROUPS).for_each(|group| self.adopt(group));
-    }
-
-    fn adopt(&mut self, group: u32) {
-        let group = self.groups.get_mut(&GroupId(group)).unwrap();
-        let news = self.meta.machine.news(group.machine.revision(), group.id);
-        group.run(self.at, Command::Adopt(news.unwrap()));
+        (1..=GROUPS).for_each(|group| self.all.adopt(group));
     }
 
     fn begin(&mut self, queue: u32, to: u32) {
-        let before = self.meta.machine.topology().queues[&name(queue)].clone();
+        let before = self.all.meta.machine.topology().queues[&name(queue)].clone();
         let to = GroupId(to);
         let name = name(queue);
-        let moved = self.change(CatalogCommand::MoveQueue { name, to });
+        let moved = self.all.change(CatalogCommand::MoveQueue { name, to });
         let stays = before.moving.is_some_and(|it| !it.leaves && it.from == to);
         if before.target() == to || stays {
             assert!(matches!(moved, Outcome::Queue { .. }), "{moved:?}");
@@ -191,84 +151,11 @@ impl Run {
         }
     }
 
-    fn hand_over(&mut self, queue: QueueId, most: usize, again: bool) {
-        if again {
-            if let Some((to, part)) = self.last.get(&queue).cloned() {
-                let group = self.groups.get_mut(&to).unwrap();
-                group.apply(self.at, vec![part]);
-            }
-            return;
-        }
-        self.may_leave(queue);
-        let Some((home, departure)) = self.departure(queue) else {
-            return;
-        };
-        let of = (queue, departure.revision);
-        let taken = self.taken.get(&of).copied().unwrap_or(Taken::Begin);
-        let Some(part) = self.groups[&home].portion(queue, taken, most) else {
-            if taken == Taken::Waits {
-                self.taken.remove(&of);
-            } else {
-                let revision = departure.revision;
-                self.change(CatalogCommand::EndMove { revision });
-            }
-            return;
-        };
-        self.last.insert(queue, (departure.to, part.clone()));
-        let group = self.groups.get_mut(&departure.to).unwrap();
-        match group.apply(self.at, vec![part]).outcomes.remove(0) {
-            Outcome::TakenOver(taken) => {
-                self.taken.insert(of, taken[0]);
-            }
-            Outcome::Refused(Refusal::StalePlan(_)) => {}
-            other => panic!("{other:?}"),
-        }
-    }
-
-    /// The group that a queue leaves.
-    fn departure(&self, queue: QueueId) -> Option<(GroupId, Departure)> {
-        let mut groups = self.groups.iter();
-        groups.find_map(|(id, group)| {
-            let mut departures = group.machine.departures();
-            Some((*id, departures.find(|it| it.queue == queue)?))
-        })
-    }
-
-    /// Lets a queue leave if its new group is ready.
-    fn may_leave(&mut self, queue: QueueId) {
-        let topology = self.meta.machine.topology();
-        let mut bound = topology.placement.bound();
-        let Some((_, moving)) = bound.find(|(id, _)| *id == queue) else {
-            return;
-        };
-        let home = &self.groups[&moving.from].machine;
-        let ask = home.ask_part(moving.revision, vec![queue]);
-        let ask = Command::TakeOver(ask.take_over);
-        let to = self.groups.get_mut(&moving.to).unwrap();
-        match to.run(self.at, ask) {
-            Outcome::TakenOver(taken) if taken == [Taken::Begin] => {
-                let revision = moving.revision;
-                self.change(CatalogCommand::Leave { revision });
-            }
-            Outcome::TakenOver(taken) => assert_eq!(taken, [Taken::Waits]),
-            Outcome::Refused(Refusal::StalePlan(_)) => {}
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn topology(&self) -> Arc<Topology> {
-        if self.lags {
-            self.before.clone()
-        } else {
-            self.meta.machine.topology()
-        }
-    }
-
     /// Runs a command where the catalog says that the queue is; `None` when it is not served there.
     fn run(&mut self, queue: u32, proposal: Proposal) -> Option<Outcome> {
-        let group = self.topology().queues[&name(queue)].group;
-        let group = self.groups.get_mut(&group).unwrap();
-        let outcome = group.apply(self.at, vec![proposal]).outcomes.remove(0);
+        let group = self.all.topology().queues[&name(queue)].group;
+        let group = self.all.groups.get_mut(&group).unwrap();
+        let outcome = group.apply(self.all.at, vec![proposal]).outcomes.remove(0);
         let is_elsewhere = matches!(
             outcome,
             Outcome::Refused(Refusal::QueueMoving(_) | Refusal::QueueNotFound(_))
@@ -305,19 +192,19 @@ impl Run {
             }
         };
         let places: Vec<_> = texts.iter().map(|text| place(text)).collect();
-        assert_eq!(outcome, self.naive.run(self.at, &command, &places));
+        assert_eq!(outcome, self.naive.run(self.all.at, &command, &places));
     }
 
     /// What the group that the queue leaves remembers, if the queue moves.
     fn remembered(&self, queue: u32, key: DeduplicationKey) -> Option<Answer> {
-        let topology = self.topology();
+        let topology = self.all.topology();
         let moving = topology.queues[&name(queue)].moving?;
         let moving = Some(moving).filter(|moving| moving.leaves)?;
         let query = Query::Remembered {
             queue: QueueId(queue),
             key,
         };
-        Some(self.groups[&moving.from].machine.query(&query).unwrap())
+        Some(self.all.groups[&moving.from].machine.query(&query).unwrap())
     }
 
     fn receive(&mut self, queue: u32, max: u32, visibility_ms: u64) {
@@ -346,8 +233,8 @@ impl Run {
             nonce,
             ..asked
         };
-        let expected = self.naive.run(self.at, &Command::Receive(asked), &[]);
-        let group = &self.groups[&self.topology().queues[&name(queue)].group];
+        let expected = self.naive.run(self.all.at, &Command::Receive(asked), &[]);
+        let group = &self.all.groups[&self.all.topology().queues[&name(queue)].group];
         self.receipts
             .extend(leases.iter().map(|lease| lease.receipt));
         let known = leases.into_iter().map(|mut lease| {
@@ -359,7 +246,7 @@ impl Run {
 
     /// Whether a queue does not move, or all of its entries have come.
     fn is_whole(&self, queue: u32) -> bool {
-        let group = &self.groups[&self.topology().queues[&name(queue)].group];
+        let group = &self.all.groups[&self.all.topology().queues[&name(queue)].group];
         let left = group.machine.query(&Query::Moving(QueueId(queue))).unwrap();
         left == Answer::Moving(0)
     }
@@ -385,13 +272,13 @@ impl Run {
         {
             return;
         }
-        assert_eq!(outcome, self.naive.run(self.at, &command, &[]));
+        assert_eq!(outcome, self.naive.run(self.all.at, &command, &[]));
     }
 
     /// No two groups serve a queue, and one that does counts as the model does.
     fn compare(&self) {
         for queue in (1..=QUEUES).map(QueueId) {
-            let serving = self.groups.values();
+            let serving = self.all.groups.values();
             let serving = serving.filter(|it| it.machine.ready(queue).is_some());
             let serving: Vec<_> = serving.collect();
             assert!(serving.len() <= 1, "queue {queue} is in two groups");
@@ -411,17 +298,17 @@ impl Run {
 
     /// Everything goes on to its end: then nothing moves, and all is as in the model.
     fn settle_moves(&mut self) {
-        self.lags = false;
+        self.all.lags = false;
         for _ in 0..200 {
-            (1..=GROUPS).for_each(|group| self.adopt(group));
-            (1..=QUEUES).for_each(|queue| self.hand_over(QueueId(queue), 100, false));
+            (1..=GROUPS).for_each(|group| self.all.adopt(group));
+            (1..=QUEUES).for_each(|queue| self.all.hand_over(QueueId(queue), 100, false));
             self.tick();
         }
-        let topology = self.meta.machine.topology();
+        let topology = self.all.meta.machine.topology();
         for queue in 1..=QUEUES {
             let placed = &topology.queues[&name(queue)];
             assert_eq!(placed.moving, None, "the move ends");
-            let group = &self.groups[&placed.group];
+            let group = &self.all.groups[&placed.group];
             let counters = group.machine.query(&Query::Counters(placed.id)).unwrap();
             assert_eq!(counters, Answer::Counters(self.naive.counters(placed.id)));
             let query = Query::Peek {
@@ -445,7 +332,7 @@ impl Run {
             assert_eq!(entries, self.naive.peek()[&placed.id]);
         }
         // What was swept is gone from the groups that were left.
-        for group in self.groups.values() {
+        for group in self.all.groups.values() {
             let tables: &MemoryTables = group.machine.tables();
             let queues = tables.rows().keys().filter(|key| key[0] == b'q').count();
             let here = topology.queues.values().filter(|it| it.group == group.id);
