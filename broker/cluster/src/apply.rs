@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use millrace_machine::{Machine, Outbox};
+use millrace_machine::{Departure, Machine, Outbox};
 use millrace_model::{Fault, GroupId, Outcome, Revision, Timestamp, Topology};
 use millrace_store::log::GroupLog;
 use millrace_store::spill::Payloads;
@@ -51,6 +51,10 @@ pub(crate) struct View {
     pub(crate) applied_bytes: watch::Sender<u64>,
     /// What waits for each other data group. Fixed: nothing is kept of other groups.
     pub(crate) outboxes: BTreeMap<GroupId, watch::Sender<Outbox>>,
+    /// The queues that leave for another group.
+    pub(crate) departures: watch::Sender<Vec<Departure>>,
+    /// Entries of queues that this node handed over to other groups, those of every attempt.
+    pub(crate) handed_over: AtomicU64,
     /// Deliveries that this node carried to other groups, those of every attempt.
     pub(crate) carried: AtomicU64,
     /// How much was carried here from other groups and found no place any more.
@@ -92,6 +96,8 @@ impl View {
             applied: AtomicU64::new(0),
             applied_bytes: watch::Sender::new(0),
             outboxes: others.map(|to| (to, watch::Sender::default())).collect(),
+            departures: watch::Sender::default(),
+            handed_over: AtomicU64::new(0),
             carried: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             built: Timed::default(),
@@ -295,7 +301,8 @@ impl Applier {
         self.membership = meta.last_membership.clone();
         self.snapshot = Some(meta);
         for (queue, _) in before {
-            self.view.waiters.update(queue, self.machine.ready(queue));
+            let ready = self.machine.ready(queue);
+            self.view.waiters.update(self.group, queue, ready);
         }
         self.publish_all();
         Ok(())
@@ -362,7 +369,7 @@ impl Applier {
     fn apply_batch(&mut self, index: u64, body: &[u8]) -> Result<Vec<Outcome>, Fault> {
         let applied = self.machine.apply(index, body)?;
         for (queue, ready) in applied.touched {
-            self.view.waiters.update(queue, ready);
+            self.view.waiters.update(self.group, queue, ready);
         }
         if applied.topology_changed {
             self.view.topology.store(self.machine.topology());
@@ -393,7 +400,7 @@ impl Applier {
     /// Tells everybody everything: at the start, and after a snapshot was installed.
     fn publish_all(&self) {
         for (queue, ready) in self.machine.queues_ready() {
-            self.view.waiters.update(queue, Some(ready));
+            self.view.waiters.update(self.group, queue, Some(ready));
         }
         if self.group == GroupId::META {
             self.view.topology.store(self.machine.topology());
@@ -417,6 +424,10 @@ impl Applier {
         for (to, outbox) in &self.view.outboxes {
             set(outbox, self.machine.outbox(*to));
         }
+        set(
+            &self.view.departures,
+            self.machine.departures().collect::<Vec<_>>(),
+        );
         let dropped = self.machine.dropped().map(|(_, count)| count).sum();
         self.view.dropped.store(dropped, Ordering::Relaxed);
     }

@@ -87,9 +87,13 @@ async fn deliver(node: &Node, home: &Group, to: &Group, cargo: Cargo) -> Result<
         command: Command::Deliver(cargo.deliver),
     };
     match commit(node, to, proposal).await? {
-        Outcome::Carried(taken) if taken >= last => {
-            let rows = last + 1 - first;
+        // Less than all when it waits for a queue that is handed over to it.
+        Outcome::Carried(taken) if taken + 1 >= first => {
+            let rows = taken.min(last) + 1 - first;
             home.view.carried.fetch_add(rows, Ordering::Relaxed);
+            if taken < first {
+                return Err(Unavailable::NotReady("it waits for a queue".into()));
+            }
             Ok(taken)
         }
         Outcome::Refused(Refusal::StalePlan(_)) => {
@@ -116,7 +120,11 @@ async fn forget(home: &Group, to: &Group, upto: u64) -> Result<(), Unavailable> 
 }
 
 /// Commits in a group, wherever it is led.
-async fn commit(node: &Node, group: &Group, proposal: Proposal) -> Result<Outcome, Unavailable> {
+pub(crate) async fn commit(
+    node: &Node,
+    group: &Group,
+    proposal: Proposal,
+) -> Result<Outcome, Unavailable> {
     let leader = match group.leader() {
         Leader::Alone | Leader::Here => return node.commit(group.id, proposal).await,
         Leader::At(leader) => leader,
@@ -132,7 +140,7 @@ async fn commit(node: &Node, group: &Group, proposal: Proposal) -> Result<Outcom
 }
 
 /// Waits until the group stands at `revision` as far as this node knows; for a while only.
-async fn adopted(group: &Group, revision: Revision) {
+pub(crate) async fn adopted(group: &Group, revision: Revision) {
     let mut stands_at = group.view.revision.subscribe();
     let there = stands_at.wait_for(|stands_at| *stands_at >= revision);
     let _ = tokio::time::timeout(ADOPT_MAX, there).await;

@@ -25,8 +25,8 @@ use crate::peer::peers::Peers;
 use crate::peer::standing::Standing;
 use crate::simulated::net::TcpListener;
 use crate::{
-    balance, carrier, catalog, formation, leadership, metrics, purge, removed, spill, ticker,
-    version,
+    balance, carrier, catalog, formation, leadership, metrics, mover, purge, removed, spill,
+    ticker, version,
 };
 
 /// How long a leader that stops takes to hand over each group.
@@ -121,6 +121,9 @@ impl Cluster {
             for to in node.data.iter().filter(|to| to.id != home.id) {
                 let (home, to) = (Arc::clone(home), Arc::clone(to));
                 tasks.spawn(carrier::run(Arc::clone(node), home, to));
+            }
+            if node.data.len() > 1 {
+                tasks.spawn(mover::run(Arc::clone(node), Arc::clone(home)));
             }
         }
         tasks.spawn(balance::run(Arc::clone(node)));

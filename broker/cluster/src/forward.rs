@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use millrace_model::command::Receive;
 use millrace_model::ledger::{ChangeError, GroupStatus, Message};
-use millrace_model::outcome::Lease;
+use millrace_model::outcome::{Accepted, Lease};
 use millrace_model::query::{ParkedEvent, Peeked};
 use millrace_model::queue::QueueCounters;
 use millrace_model::{
@@ -97,6 +97,10 @@ pub(crate) enum AnswerForm {
     Counters(QueueCounters),
     Peeked(Vec<Peeked>),
     Parked(Vec<ParkedEvent>),
+    /// Since version 3.
+    Remembered(Option<Vec<Result<Accepted, Refusal>>>),
+    /// Since version 3.
+    Moving(u64),
 }
 
 /// Why something could not be done, as it travels.
@@ -145,6 +149,8 @@ impl AnswerForm {
             Answer::Counters(counters) => Self::Counters(counters),
             Answer::Peeked(entries) => Self::Peeked(entries),
             Answer::Parked(events) => Self::Parked(events),
+            Answer::Remembered(results) => Self::Remembered(results),
+            Answer::Moving(entries) => Self::Moving(entries),
             Answer::Topology(_) | Answer::Audit(_) => return None,
         })
     }
@@ -158,6 +164,8 @@ impl From<AnswerForm> for Answer {
             AnswerForm::Counters(counters) => Self::Counters(counters),
             AnswerForm::Peeked(entries) => Self::Peeked(entries),
             AnswerForm::Parked(events) => Self::Parked(events),
+            AnswerForm::Remembered(results) => Self::Remembered(results),
+            AnswerForm::Moving(entries) => Self::Moving(entries),
         }
     }
 }

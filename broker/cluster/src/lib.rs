@@ -24,6 +24,7 @@ mod leadership;
 mod log_store;
 mod members;
 mod metrics;
+mod mover;
 mod node;
 mod offline;
 mod options;

@@ -93,9 +93,13 @@ fn payloads(text: &mut String, cluster: &Cluster) {
 type GroupFamily = (Family, fn(&Group) -> u64);
 
 #[rustfmt::skip]
-const GROUP_FAMILIES: [GroupFamily; 11] = [
+const GROUP_FAMILIES: [GroupFamily; 13] = [
     (("counter", "millrace_group_carried_deliveries", "Deliveries that this node carried to other groups."),
      |group| group.view.carried.load(Ordering::Relaxed)),
+    (("gauge", "millrace_group_leaving_queues", "Queues that are handed over to other groups."),
+     |group| group.view.departures.borrow().len() as u64),
+    (("counter", "millrace_group_handed_over_entries", "Entries of such queues that this node handed over."),
+     |group| group.view.handed_over.load(Ordering::Relaxed)),
     (("gauge", "millrace_group_dropped_deliveries", "Deliveries of other groups whose queue or subscription was gone."),
      |group| group.view.dropped.load(Ordering::Relaxed)),
     (("gauge", "millrace_group_applied_index", "Index of the last applied entry."),

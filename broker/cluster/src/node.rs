@@ -157,7 +157,7 @@ impl Node {
             if !group.leadership.is_here() {
                 return Err(Unavailable::NoQuorum);
             }
-            let waiters = self.waiters.get(receive.queue);
+            let waiters = self.waiters.get(group.id, receive.queue);
             if let Some(claim) = waiters
                 .as_ref()
                 .and_then(|waiters| waiters.claim(receive.max))
@@ -186,7 +186,11 @@ impl Node {
             let Some(waiters) = waiters else {
                 return Ok(Err(gone(receive)));
             };
-            if waiters.is_gone() || Instant::now() >= deadline {
+            if waiters.is_gone() {
+                // Deleted, or it moves: looked at again, that is told.
+                continue;
+            }
+            if Instant::now() >= deadline {
                 return Ok(Ok(Vec::new()));
             }
             let stay = || group.leadership.is_here() && !self.waiters.is_closed();

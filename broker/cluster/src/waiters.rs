@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use millrace_model::{QueueId, limit};
+use millrace_model::{GroupId, QueueId, limit};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
@@ -110,28 +110,31 @@ impl Waiters {
     }
 }
 
+/// A queue, as one group has it: while it moves, two groups know of it.
+type Place = (GroupId, QueueId);
+
 /// The receivers of all queues of the node.
 #[derive(Debug, Default)]
 pub(crate) struct WaitersByQueue {
-    queues: Mutex<BTreeMap<QueueId, Arc<Waiters>>>,
+    queues: Mutex<BTreeMap<Place, Arc<Waiters>>>,
     waiting: AtomicUsize,
     /// Set when the node stops: nobody waits any more, whatever queues there are.
     closed: AtomicBool,
 }
 
 impl WaitersByQueue {
-    /// The receivers of `queue`; `None` when no such queue was applied here.
-    pub(crate) fn get(&self, queue: QueueId) -> Option<Arc<Waiters>> {
-        self.lock().get(&queue).cloned()
+    /// The receivers of `queue` in `group`; `None` when no such queue was applied there.
+    pub(crate) fn get(&self, group: GroupId, queue: QueueId) -> Option<Arc<Waiters>> {
+        self.lock().get(&(group, queue)).cloned()
     }
 
-    /// Takes over the ready count of `queue` after a batch; `None` says that the queue is gone.
-    pub(crate) fn update(&self, queue: QueueId, ready: Option<u64>) {
+    /// Takes over the ready count of `queue` after a batch of `group`; `None` says that the queue is gone from there.
+    pub(crate) fn update(&self, group: GroupId, queue: QueueId, ready: Option<u64>) {
         let mut queues = self.lock();
         match ready {
-            Some(ready) => queues.entry(queue).or_default().set_ready(ready),
+            Some(ready) => queues.entry((group, queue)).or_default().set_ready(ready),
             None => {
-                if let Some(waiters) = queues.remove(&queue) {
+                if let Some(waiters) = queues.remove(&(group, queue)) {
                     waiters.close();
                 }
             }
@@ -169,7 +172,7 @@ impl WaitersByQueue {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<QueueId, Arc<Waiters>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Place, Arc<Waiters>>> {
         // The map is whole between any two statements under the lock, so a panic elsewhere leaves it usable.
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -205,14 +208,14 @@ mod tests {
     #[tokio::test]
     async fn a_sleeper_wakes_for_an_entry_and_for_the_end_of_its_queue() {
         let queues = Arc::new(WaitersByQueue::default());
-        queues.update(QueueId(1), Some(0));
-        let waiters = queues.get(QueueId(1)).expect("just made");
+        queues.update(GroupId::DATA, QueueId(1), Some(0));
+        let waiters = queues.get(GroupId::DATA, QueueId(1)).expect("just made");
         let far = Instant::now() + Duration::from_secs(60);
         for change in [Some(1), None] {
             let sleeper = Arc::clone(&waiters);
             let sleep = tokio::spawn(async move { sleeper.sleep(far, || true).await });
             tokio::task::yield_now().await;
-            queues.update(QueueId(1), change);
+            queues.update(GroupId::DATA, QueueId(1), change);
             tokio::time::timeout(Duration::from_secs(5), sleep)
                 .await
                 .expect("woken")
@@ -220,6 +223,6 @@ mod tests {
             waiters.ready.store(0, Ordering::SeqCst);
         }
         assert!(waiters.is_gone());
-        assert!(queues.get(QueueId(1)).is_none());
+        assert!(queues.get(GroupId::DATA, QueueId(1)).is_none());
     }
 }

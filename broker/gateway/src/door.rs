@@ -124,10 +124,6 @@ fn method_not_allowed() -> Failure {
     Failure::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
 }
 
-<<<<<<< HEAD
-/// The answer to a request that no route takes.
-fn refuse(gateway: &Gateway, headers: &HeaderMap, failure: &Failure) -> Response {
-=======
 /// Answers for what hyper could not read as a request, and gave `status` to.
 pub(crate) fn unreadable(config: &GatewayConfig, status: StatusCode) -> Failure {
     let head = config.head_bytes_max;
@@ -150,9 +146,8 @@ pub(crate) fn unreadable(config: &GatewayConfig, status: StatusCode) -> Failure 
     }
 }
 
-/// The id of a request that no route takes.
-pub(crate) fn refuse(gateway: &Gateway, headers: &HeaderMap, failure: &Failure) -> Response {
->>>>>>> fault
+/// The answer to a request that no route takes.
+fn refuse(gateway: &Gateway, headers: &HeaderMap, failure: &Failure) -> Response {
     let mut response = failure.response();
     let id = request_id(gateway, headers);
     response.headers_mut().insert(X_REQUEST_ID, id);

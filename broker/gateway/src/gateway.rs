@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use millrace_model::command::CatalogCommand;
 use millrace_model::{Command, Outcome};
-use millrace_model::{GroupId, Ledger, Proposal, Router};
+use millrace_model::{GroupId, Ledger, Proposal, Refusal, Router};
 use tokio::sync::watch;
 
 use crate::admission::{Room, Rooms};
@@ -105,6 +105,21 @@ impl Gateway {
         &self.0.rooms
     }
 
+    /// Commits a command; a refusal of the whole stands beside what it may have come to.
+    ///
+    /// # Errors
+    /// When the group cannot do it now.
+    pub(crate) async fn try_commit(
+        &self,
+        group: GroupId,
+        proposal: Proposal,
+    ) -> Result<Result<Outcome, Refusal>, Failure> {
+        Ok(match self.ledger().commit(group, proposal).await? {
+            Outcome::Refused(refusal) => Err(refusal),
+            outcome => Ok(outcome),
+        })
+    }
+
     /// Commits a command; a refusal of the whole is a failure.
     ///
     /// # Errors
@@ -114,10 +129,7 @@ impl Gateway {
         group: GroupId,
         proposal: Proposal,
     ) -> Result<Outcome, Failure> {
-        match self.ledger().commit(group, proposal).await? {
-            Outcome::Refused(refusal) => Err(refusal.into()),
-            outcome => Ok(outcome),
-        }
+        Ok(self.try_commit(group, proposal).await??)
     }
 
     /// Commits a change of the catalog.

@@ -24,6 +24,7 @@ mod intake;
 mod json;
 mod members;
 mod metrics;
+mod moving;
 mod openapi;
 mod operations;
 mod page;

@@ -11,6 +11,7 @@ use millrace_model::{QueueConfig, SubscriptionConfig, TopicConfig};
 use crate::body::Response;
 use crate::call::Call;
 use crate::members::{self, AddBody, Cluster, TransferBody};
+use crate::moving::{self, MoveAnswer, MoveBody};
 use crate::openapi::{Gives, Shape, Takes};
 use crate::operations::{self, Health};
 use crate::page::Page;
@@ -118,6 +119,7 @@ fn table() -> Vec<Route> {
         post("/v1/cluster/members", "add_member", members::add).never_held_back().takes::<AddBody>(true).gives_nothing(202).refuses(MEMBERS),
         delete("/v1/cluster/members/{node}", "remove_member", members::remove).never_held_back().gives_nothing(204).refuses(REMOVE),
         post("/v1/cluster/transfer", "transfer_leadership", members::transfer).never_held_back().takes::<TransferBody>(true).gives_nothing(204).refuses(MEMBERS),
+        post("/v1/cluster/move", "move_queue", moving::start).never_held_back().takes::<MoveBody>(true).gives::<MoveAnswer<'_>>(200).gives::<MoveAnswer<'_>>(202).refuses(VERB),
         get("/livez", "live", operations::live).gives::<Health>(200).refuses(LOOK),
         get("/readyz", "ready", operations::ready).gives::<Health>(200).refuses(READY),
         get("/metrics", "get_metrics", operations::metrics).gives_text(crate::metrics::OPENMETRICS).refuses(LOOK),

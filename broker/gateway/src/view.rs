@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 
 use millrace_model::queue::QueueCounters;
-use millrace_model::{Name, QueueConfig, SubscriptionConfig, TopicConfig, Versioned};
+use millrace_model::{GroupId, Name, QueueConfig, SubscriptionConfig, TopicConfig, Versioned};
 use serde::Serialize;
 use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
 use utoipa::openapi::{Ref, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::moving::MoveView;
 use crate::rfc3339;
 
 /// A thing with its configuration.
@@ -23,6 +24,12 @@ pub(crate) struct View<'a, T> {
     /// Only of one queue, not of lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     counters: Option<QueueCounters>,
+    /// Of queues: the data group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<u32>,
+    /// Of queues that move.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    moving: Option<MoveView>,
 }
 
 impl<'a, T> View<'a, T> {
@@ -35,6 +42,8 @@ impl<'a, T> View<'a, T> {
             created_at: rfc3339::text(thing.created_at),
             updated_at: rfc3339::text(thing.updated_at),
             counters: None,
+            group: None,
+            moving: None,
         }
     }
 
@@ -45,11 +54,20 @@ impl<'a, T> View<'a, T> {
     }
 }
 
+impl View<'_, QueueConfig> {
+    /// The same, with where the queue is, and where it comes from.
+    pub(crate) fn placed(mut self, group: GroupId, moving: Option<MoveView>) -> Self {
+        self.group = Some(group.0);
+        self.moving = moving;
+        self
+    }
+}
+
 /// A kind of thing that has a configuration.
 pub(crate) trait Kind: ToSchema {
     /// What it is called in the served document.
     const NAME: &'static str;
-    /// Whether it has counters.
+    /// Whether it has counters and a place.
     const COUNTED: bool = false;
 }
 
@@ -93,9 +111,17 @@ impl<T: Kind> PartialSchema for View<'_, T> {
         add("updated_at", time().into());
         if T::COUNTED {
             let counters = Ref::from_schema_name(QueueCounters::name());
-            object
-                .properties
-                .insert("counters".to_owned(), counters.into());
+            let group = ObjectBuilder::new()
+                .schema_type(Type::Integer)
+                .minimum(Some(1));
+            let moving = Ref::from_schema_name(MoveView::name());
+            let more: [(&str, RefOr<Schema>); 3] = [
+                ("counters", counters.into()),
+                ("group", group.into()),
+                ("moving", moving.into()),
+            ];
+            let more = more.map(|(name, schema)| (name.to_owned(), schema));
+            object.properties.extend(more);
         }
         Schema::Object(object).into()
     }
@@ -110,6 +136,7 @@ impl<T: Kind> ToSchema for View<'_, T> {
         T::schemas(schemas);
         if T::COUNTED {
             schemas.push((QueueCounters::name().into_owned(), QueueCounters::schema()));
+            schemas.push((MoveView::name().into_owned(), MoveView::schema()));
         }
     }
 }

@@ -52,7 +52,8 @@ impl<'a> Parted<'a> {
     }
 }
 
-fn queue(delivery: &Delivery) -> CarriedTo {
+/// A delivery into another group.
+pub(crate) fn queue(delivery: &Delivery) -> CarriedTo {
     CarriedTo::Queue {
         queue: delivery.queue,
         delay_ms: delivery.delay_ms,
@@ -73,8 +74,11 @@ impl<T: Tables> Machine<T> {
     pub(crate) fn fits(&self, plan: &Parted<'_>) -> Result<(), Refusal> {
         self.room(&plan.deliveries)?;
         self.parked.room(&plan.parked)?;
-        let groups: BTreeSet<_> = plan.away.iter().map(|(group, ..)| *group).collect();
-        self.outboxes.room(groups)
+        let away = plan.away.iter().map(|(group, ..)| *group);
+        let moved = plan.deliveries.iter();
+        let moved = moved.filter_map(|delivery| self.moves.onward(delivery.queue));
+        self.outboxes
+            .room(away.chain(moved).collect::<BTreeSet<_>>())
     }
 
     /// Follows a plan that fits. The references are the caller's to count: one for each delivery and park.

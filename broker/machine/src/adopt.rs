@@ -27,14 +27,32 @@ impl<T: Tables> Machine<T> {
                 name,
                 config,
                 dead_letter,
-            } => self.set_queue(
-                id,
-                &Settings {
+            } => {
+                let settings = Settings {
                     name,
                     config,
                     dead_letter,
-                },
-            ),
+                };
+                self.set_queue(id, &settings);
+            }
+            Change::QueueAwaited {
+                id,
+                name,
+                config,
+                dead_letter,
+                from,
+                revision,
+            } => {
+                let settings = Settings {
+                    name,
+                    config,
+                    dead_letter,
+                };
+                self.queue_awaited(id, &settings, from, revision);
+            }
+            Change::QueueLeaves { id, to, revision } => self.queue_leaves(id, to, revision),
+            Change::QueueStays { id } => self.queue_stays(id),
+            Change::QueueLeft { id, revision } => self.queue_left(id, revision),
             Change::QueueDeleted { id } => self.drop_queue(id),
             Change::TopicDeleted { id } => self.topics.remove(&mut self.tables, id),
             Change::SubscriptionDeleted { id } => {
@@ -50,18 +68,16 @@ impl<T: Tables> Machine<T> {
         self.tables.put(&key, settings.encode());
         match self.queues.touch(id) {
             Some(queue) => queue.configure(settings.into()),
+            // It begins with what its row says then.
+            None if self.moves.is_elsewhere(id) => {}
             None => self.queues.insert(id, Queue::new(id, settings.into())),
         }
     }
 
     fn drop_queue(&mut self, id: QueueId) {
-        let Some(mut queue) = self.queues.remove(id) else {
-            return;
-        };
-        let (_, dead) = queue.purge();
-        self.sweeps.entries(&mut self.tables, id, dead);
-        for tag in [keys::QUEUE_CONFIG, keys::QUEUE] {
-            self.tables.remove(&keys::numbered(tag, id.0));
+        match self.queues.remove(id) {
+            Some(queue) => self.sweep_queue(id, queue),
+            None => self.forget_move(id),
         }
     }
 }

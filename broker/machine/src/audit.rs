@@ -31,6 +31,7 @@ impl<T: Tables> Machine<T> {
             violations.push("the index of what is due is not what the queues say".to_owned());
         }
         self.audit_settings(&mut violations)?;
+        self.audit_moves(&mut violations)?;
         self.audit_owners(&mut violations)?;
         self.audit_catalog(&mut violations)?;
         self.topics.audit(&self.tables, &mut violations)?;
@@ -67,6 +68,10 @@ impl<T: Tables> Machine<T> {
         each_row(&self.tables, &from, &until, |key, value| {
             let id = QueueId(keys::number(key).ok_or_else(|| damaged("a queue"))?);
             let rules = (&Settings::decode(value)?).into();
+            rows.insert(id);
+            if self.moves.is_elsewhere(id) {
+                return Ok(());
+            }
             if self
                 .queues
                 .get(id)
@@ -74,7 +79,6 @@ impl<T: Tables> Machine<T> {
             {
                 violations.push(format!("queue {id} is not configured as its row says"));
             }
-            rows.insert(id);
             Ok(())
         })?;
         if self.queues.iter().any(|(id, _)| !rows.contains(&id)) {
@@ -92,7 +96,9 @@ impl<T: Tables> Machine<T> {
                 let (id, sequence) = row.ok_or_else(|| damaged("an entry"))?;
                 let dead = self.sweeps.dead(keys::ENTRY, id);
                 let dead = dead.is_some_and(|dead| dead.contains(&sequence));
-                if !dead && self.queues.get(QueueId(id)).is_none() {
+                let id = QueueId(id);
+                let is_here = self.queues.get(id).is_some() || self.moves.frozen(id).is_some();
+                if !dead && !is_here {
                     violations.push(format!("entry {sequence} belongs to no queue"));
                 }
                 Ok(())

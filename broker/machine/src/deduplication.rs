@@ -1,9 +1,9 @@
 //! Deduplication windows: a request with a key that was seen gets the outcome of the first one.
 
-use millrace_model::command::Deduplication;
+use millrace_model::command::{Deduplication, Kept};
 use millrace_model::outcome::Accepted;
 use millrace_model::{
-    DeduplicationKey, Fault, Outcome, QueueId, Refusal, Tables, Timestamp, TopicId, row,
+    DeduplicationKey, Fault, Outcome, QueueId, Refusal, Tables, Timestamp, TopicId, limit, row,
 };
 use serde::{Deserialize, Serialize};
 
@@ -135,6 +135,67 @@ impl Deduplications {
         tables.insert(&expiry(expires, &key), Vec::new());
         self.next = Some(self.next.map_or(expires, |next| next.min(expires)));
         Ok(())
+    }
+
+    /// Remembered requests of a scope behind a key, and whether they are the last; bounded.
+    pub(crate) fn portion<T: Tables>(
+        tables: &T,
+        scope: Scope,
+        after: Option<[u8; 16]>,
+    ) -> Result<(Vec<Kept>, bool), Fault> {
+        let bound = |key: [u8; 16]| {
+            let key = DeduplicationKey { key, request: 0 };
+            [&scope.key(keys::REMEMBERED, &key)[..], &[0]].concat()
+        };
+        let from = after.map_or_else(|| bound([0; 16])[..1 + SCOPED].to_vec(), bound);
+        let rows = tables.scan(&from, &bound([u8::MAX; 16]), limit::CARRY_ROWS_MAX)?;
+        let mut bytes = 0;
+        let mut kept = Vec::with_capacity(rows.len());
+        for (key, value) in &rows {
+            bytes += value.len();
+            if bytes > limit::CARRY_BYTES_MAX && !kept.is_empty() {
+                return Ok((kept, false));
+            }
+            let remembered: Remembered = row::decode("a remembered request", value)?;
+            let key = key.last_chunk();
+            kept.push(Kept {
+                key: *key.ok_or_else(|| damaged("a remembered request"))?,
+                request: remembered.request,
+                expires: remembered.expires,
+                outcome: remembered.outcome,
+            });
+        }
+        Ok((kept, rows.len() < limit::CARRY_ROWS_MAX))
+    }
+
+    /// Remembers a request that another group accepted, unless its window has ended or this group knows a later one.
+    pub(crate) fn keep<T: Tables>(
+        &mut self,
+        tables: &mut T,
+        state: &State,
+        scope: Scope,
+        kept: &Kept,
+    ) -> Result<(), Fault> {
+        let asked = DeduplicationKey {
+            key: kept.key,
+            request: kept.request,
+        };
+        let key = scope.key(keys::REMEMBERED, &asked);
+        let before = read(tables, &key)?.map(|before| before.expires);
+        if kept.expires <= state.at || before.is_some_and(|before| before >= kept.expires) {
+            return Ok(());
+        }
+        if let Some(before) = before {
+            tables.remove(&expiry(before, &key));
+        }
+        let remembered = Remembered {
+            request: kept.request,
+            expires: kept.expires,
+            outcome: kept.outcome.clone(),
+        };
+        tables.put(&key, row::encode(&remembered));
+        tables.insert(&expiry(kept.expires, &key), Vec::new());
+        self.find_next(tables, state)
     }
 
     /// Forgets requests whose windows have ended, at most `budget` of them.

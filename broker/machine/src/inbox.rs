@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use millrace_model::command::{Carried, CarriedTo, Deliver, Park};
 use millrace_model::{
-    Fault, GroupId, Outcome, PayloadRef, Refusal, SubscriptionId, Tables, Timestamp, row,
+    Fault, GroupId, Outcome, PayloadRef, QueueId, Refusal, SubscriptionId, Tables, Timestamp, row,
 };
 use serde::{Deserialize, Serialize};
 
@@ -48,7 +48,8 @@ impl Inboxes {
         self.boxes.is_empty()
     }
 
-    fn touch(&mut self, source: GroupId) -> &mut Inbox {
+    /// The inbox for a source, to be changed.
+    pub(crate) fn touch(&mut self, source: GroupId) -> &mut Inbox {
         self.touched.insert(source);
         self.boxes.entry(source).or_default()
     }
@@ -94,7 +95,8 @@ fn read<T: Tables>(tables: &T) -> Result<BTreeMap<GroupId, Inbox>, Fault> {
 }
 
 impl<T: Tables> Machine<T> {
-    /// Takes in what another group accepted. What it has already is left out; behind a gap nothing is taken in.
+    /// Takes in what another group accepted. What it has already is left out; behind a gap nothing is taken in, nor behind
+    /// what is sent on by the group that hands a queue over, before the queue has begun here.
     pub(crate) fn take_in(
         &mut self,
         deliver: Deliver,
@@ -112,6 +114,9 @@ impl<T: Tables> Machine<T> {
             if sequence <= self.inboxes.touch(deliver.source).last {
                 continue;
             }
+            if self.must_wait(deliver.source, &carried.to) {
+                break;
+            }
             let has_place = self.take_in_one(carried, payload)?;
             let inbox = self.inboxes.touch(deliver.source);
             inbox.last = sequence;
@@ -119,6 +124,21 @@ impl<T: Tables> Machine<T> {
         }
         let last = self.inboxes.touch(deliver.source).last;
         Ok(Outcome::Carried(last))
+    }
+
+    /// Whether something must wait until its queue has begun here: then its place in the queue is known.
+    fn must_wait(&self, source: GroupId, to: &CarriedTo) -> bool {
+        match to {
+            CarriedTo::Queue { queue, .. } => self.moves.awaited_from(*queue) == Some(source),
+            CarriedTo::Parked { .. } => false,
+        }
+    }
+
+    /// Where something is sent on to: after a queue that was here, or to the group that hands a queue over, which sends it
+    /// back in time.
+    fn sent_on_to(&self, queue: QueueId) -> Option<GroupId> {
+        let onward = self.moves.onward(queue);
+        onward.or_else(|| self.moves.awaited_from(queue))
     }
 
     /// Whether it had a place to go. A full queue or list takes it: it was acknowledged.
@@ -137,7 +157,14 @@ impl<T: Tables> Machine<T> {
                     queue.append(&mut self.tables, self.state.at, arrival);
                     true
                 }
-                None => false,
+                None => match self.sent_on_to(queue) {
+                    Some(group) => {
+                        let place = CarriedTo::Queue { queue, delay_ms };
+                        self.send_on(group, payload, at, place);
+                        true
+                    }
+                    None => false,
+                },
             },
             CarriedTo::Parked {
                 subscription,

@@ -17,6 +17,9 @@
 //! o group sequence                    an event for another group
 //! i group                             how far another group's outbox was taken in
 //! y subscription                      a subscription that is gone, of several groups
+//! f queue                             a queue that was here: where what comes for it is sent on to
+//! g queue                             a queue that will be handed over to this group
+//! m queue                             what is still to come of a queue
 //! ```
 //! All begin with an ASCII letter: other first bytes are free for whoever keeps the tables.
 
@@ -44,6 +47,9 @@ pub(crate) const OUTBOX: u8 = b'w';
 pub(crate) const OUTGOING: u8 = b'o';
 pub(crate) const INBOX: u8 = b'i';
 pub(crate) const GONE: u8 = b'y';
+pub(crate) const AWAY: u8 = b'f';
+pub(crate) const AWAITED: u8 = b'g';
+pub(crate) const COMING: u8 = b'm';
 pub(crate) const TOPIC: u8 = b'T';
 pub(crate) const SUBSCRIPTION: u8 = b'S';
 pub(crate) const CATALOG_QUEUE: u8 = b'Q';
@@ -59,7 +65,7 @@ pub(crate) fn all(tag: u8) -> ([u8; 1], [u8; 1]) {
     ([tag], [tag + 1])
 }
 
-/// A key of a tag and a number: `c`, `q`, `t`, `l`, `w`, `i`, `y`, `T`, `Q`.
+/// A key of a tag and a number: `c`, `q`, `t`, `l`, `w`, `i`, `y`, `f`, `g`, `m`, `T`, `Q`.
 pub(crate) fn numbered(tag: u8, id: u32) -> [u8; 5] {
     let mut key = [tag; 5];
     key[1..].copy_from_slice(&id.to_be_bytes());

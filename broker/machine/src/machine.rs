@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use millrace_model::command::Elsewhere;
 use millrace_model::{
-    Batch, Command, Fault, GroupId, Outcome, PayloadRef, QueueId, Refusal, Revision, Tables,
-    Topology,
+    Batch, Command, Fault, GroupId, Outcome, PayloadRef, QueueId, Revision, Tables, Topology,
 };
 
 use crate::catalog::Catalog;
 use crate::deduplication::Deduplications;
 use crate::inbox::Inboxes;
+use crate::moves::Moves;
 use crate::outbox::Outboxes;
 use crate::parked::ParkedLists;
 use crate::queue::Queue;
@@ -41,6 +41,7 @@ pub struct Machine<T: Tables> {
     pub(crate) sweeps: Sweeps,
     pub(crate) outboxes: Outboxes,
     pub(crate) inboxes: Inboxes,
+    pub(crate) moves: Moves,
 }
 
 /// What came of a batch.
@@ -62,16 +63,18 @@ impl<T: Tables> Machine<T> {
     /// A [`Fault`] when a row cannot be read or is damaged.
     pub fn open(group: GroupId, tables: T) -> Result<Self, Fault> {
         let state = State::open(&tables)?;
+        let moves = Moves::open(&tables)?;
         Ok(Self {
             group,
             catalog: Catalog::open(&tables, state.revision)?,
-            queues: Queues::open(&tables)?,
+            queues: Queues::open(&tables, &moves)?,
             topics: Topics::open(&tables)?,
             parked: ParkedLists::open(&tables)?,
             deduplications: Deduplications::open(&tables, &state)?,
             sweeps: Sweeps::open(&tables)?,
             outboxes: Outboxes::open(&tables)?,
             inboxes: Inboxes::open(&tables)?,
+            moves,
             state,
             tables,
         })
@@ -129,6 +132,7 @@ impl<T: Tables> Machine<T> {
             Command::RedriveAcross(across) => return self.redrive_across(&across),
             Command::Deliver(deliver) => return self.take_in(deliver, places),
             Command::Delivered(delivered) => return self.delivered(&delivered),
+            Command::TakeOver(take_over) => return self.take_over(take_over, places),
         })
     }
 
@@ -155,7 +159,8 @@ impl<T: Tables> Machine<T> {
     pub fn reload(&mut self) -> Result<(), Fault> {
         self.state = State::open(&self.tables)?;
         self.catalog = Catalog::open(&self.tables, self.state.revision)?;
-        self.queues = Queues::open(&self.tables)?;
+        self.moves = Moves::open(&self.tables)?;
+        self.queues = Queues::open(&self.tables, &self.moves)?;
         self.topics = Topics::open(&self.tables)?;
         self.parked = ParkedLists::open(&self.tables)?;
         self.deduplications = Deduplications::open(&self.tables, &self.state)?;
@@ -204,9 +209,4 @@ impl<T: Tables> Machine<T> {
     pub fn tables_mut(&mut self) -> &mut T {
         &mut self.tables
     }
-}
-
-/// The refusal of a command for a queue that is not there. The name is known where it was resolved.
-pub(crate) fn no_queue(queue: QueueId) -> Outcome {
-    Outcome::Refused(Refusal::QueueNotFound(queue.to_string()))
 }

@@ -6,7 +6,7 @@ use millrace_model::command::{Delivery, Elsewhere, Publish, Routed, Send};
 use millrace_model::outcome::Accepted;
 use millrace_model::{Fault, Outcome, PayloadRef, QueueId, Refusal, Revision, Tables};
 
-use crate::across::Parted;
+use crate::across::{self, Parted};
 use crate::deduplication::{Deduplications, Scope};
 use crate::machine::Machine;
 use crate::queue::Arrival;
@@ -51,7 +51,11 @@ impl<T: Tables> Machine<T> {
         mut deliveries: impl Iterator<Item = &'a Delivery>,
         elsewhere: &Elsewhere,
     ) -> Option<Refusal> {
-        let is_known = |id| self.queues.get(id).is_some() || elsewhere.queue(id).is_some();
+        let is_known = |id| {
+            self.queues.get(id).is_some()
+                || elsewhere.queue(id).is_some()
+                || self.moves.onward(id).is_some()
+        };
         let stale = revision < self.state.revision
             || elsewhere.groups().contains(&self.group)
             || deliveries.any(|delivery| !is_known(delivery.queue));
@@ -93,7 +97,7 @@ impl<T: Tables> Machine<T> {
         Ok(())
     }
 
-    /// Whether all of `deliveries` fit into their queues.
+    /// Whether all of `deliveries` fit into their queues. One that is sent on was acknowledged by then: it fits.
     pub(crate) fn room(&self, deliveries: &[Delivery]) -> Result<(), Refusal> {
         let all = deliveries.len() as u64;
         let fits = |delivery: &Delivery| {
@@ -110,16 +114,20 @@ impl<T: Tables> Machine<T> {
             match self.queues.get(delivery.queue) {
                 Some(queue) if queue.room() >= *more => {}
                 Some(queue) => return Err(queue.full()),
+                None if self.moves.onward(delivery.queue).is_some() => {}
                 None => return Err(Refusal::StalePlan(self.state.revision)),
             }
         }
         Ok(())
     }
 
-    /// Appends one delivery to its queue, which is known and has room.
+    /// Appends one delivery to its queue, which is known and has room, or sends it on to where the queue went.
     pub(crate) fn deliver(&mut self, delivery: &Delivery, payload: PayloadRef) {
-        let queue = self.queues.touch(delivery.queue);
-        let queue = queue.expect("a plan with an unknown queue was refused");
+        let Some(queue) = self.queues.touch(delivery.queue) else {
+            let onward = self.moves.onward(delivery.queue);
+            let to = onward.expect("a plan with an unknown queue was refused");
+            return self.send_on(to, payload, self.state.at, across::queue(delivery));
+        };
         let arrival = Arrival {
             payload,
             delay_ms: delivery.delay_ms,
@@ -132,8 +140,7 @@ impl<T: Tables> Machine<T> {
     /// Accepts events for one queue, a payload each.
     pub(crate) fn send(&mut self, send: &Send, places: &[PayloadRef]) -> Result<Outcome, Fault> {
         if self.queues.get(send.queue).is_none() {
-            let refusal = Refusal::QueueNotFound(send.queue.to_string());
-            return Ok(Outcome::Refused(refusal));
+            return Ok(self.refuse_queue(send.queue));
         }
         let scope = Scope::Queue(send.queue);
         if let Some(asked) = &send.deduplication

@@ -1,8 +1,12 @@
 //! Questions: answered from what is applied, between two batches.
 
+use millrace_model::command::Deduplication;
 use millrace_model::query::Audit;
-use millrace_model::{Answer, Fault, Query, QueueId, Refusal, Tables, limit};
+use millrace_model::{
+    Answer, DeduplicationKey, Fault, Outcome, Query, QueueId, Refusal, Tables, limit,
+};
 
+use crate::deduplication::{Deduplications, Scope};
 use crate::machine::Machine;
 
 impl<T: Tables> Machine<T> {
@@ -41,6 +45,11 @@ impl<T: Tables> Machine<T> {
                     .page(&self.tables, *subscription, *after, limit)?;
                 Ok(Answer::Parked(page))
             }
+            Query::Remembered { queue, key } => self.remembered(*queue, *key),
+            Query::Moving(id) => match self.moves.frozen(*id) {
+                Some(queue) => Ok(Answer::Moving(queue.entries())),
+                None => self.with_queue(*id, |queue| Ok(Answer::Moving(queue.missing()))),
+            },
             Query::Audit => {
                 let (digest, rows) = self.digest()?;
                 Ok(Answer::Audit(Audit {
@@ -54,6 +63,23 @@ impl<T: Tables> Machine<T> {
         }
     }
 
+    /// What a request came to before its queue left. The answer stands, since nothing more is accepted here.
+    fn remembered(&self, queue: QueueId, key: DeduplicationKey) -> Result<Answer, Fault> {
+        if self.queues.get(queue).is_some() {
+            // It does not know yet that the queue leaves.
+            let refusal = Refusal::QueueMoving(queue.to_string());
+            return Ok(Answer::Refused(refusal));
+        }
+        let asked = Deduplication { key, window_ms: 0 };
+        let scope = Scope::Queue(queue);
+        let recalled = Deduplications::recall(&self.tables, self.state.at, scope, &asked)?;
+        Ok(match recalled {
+            Some(Outcome::Accepted(results)) => Answer::Remembered(Some(results)),
+            Some(Outcome::Refused(refusal)) => Answer::Refused(refusal),
+            _ => Answer::Remembered(None),
+        })
+    }
+
     fn with_queue(
         &self,
         id: QueueId,
@@ -61,7 +87,7 @@ impl<T: Tables> Machine<T> {
     ) -> Result<Answer, Fault> {
         match self.queues.get(id) {
             Some(queue) => answer(queue),
-            None => Ok(Answer::Refused(Refusal::QueueNotFound(id.to_string()))),
+            None => Ok(Answer::Refused(self.no_queue(id))),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use millrace_model::{Fault, QueueId, Tables, Timestamp};
 
 use crate::keys;
+use crate::moves::Moves;
 use crate::queue::{Arrival, Dead, Queue, Settings};
 use crate::scan::{damaged, each_row};
 
@@ -22,11 +23,15 @@ pub(crate) struct Queues {
 }
 
 impl Queues {
-    pub(crate) fn open<T: Tables>(tables: &T) -> Result<Self, Fault> {
+    /// Opens all queues that live here.
+    pub(crate) fn open<T: Tables>(tables: &T, moves: &Moves) -> Result<Self, Fault> {
         let mut queues = Self::default();
         let (from, until) = keys::all(keys::QUEUE_CONFIG);
         each_row(tables, &from, &until, |key, value| {
             let id = QueueId(keys::number(key).ok_or_else(|| damaged("a queue"))?);
+            if moves.is_elsewhere(id) {
+                return Ok(());
+            }
             let rules = (&Settings::decode(value)?).into();
             queues.queues.insert(id, Queue::open(tables, id, rules)?);
             queues.list(id);
@@ -155,5 +160,6 @@ impl Queues {
             .iter()
             .filter_map(|(id, queue)| Some((queue.due()?, id)));
         expected.collect::<BTreeSet<_>>() == self.due
+            && self.iter().all(|(_, queue)| queue.listed == queue.due())
     }
 }

@@ -3,7 +3,7 @@
 use millrace_model::command::{CarriedTo, Redrive, RedriveAcross};
 use millrace_model::{Fault, Outcome, PayloadRef, QueueId, Refusal, Tables, limit};
 
-use crate::machine::{Machine, no_queue};
+use crate::machine::Machine;
 use crate::outbox::Outgoing;
 use crate::queue::{Arrival, Entry};
 
@@ -20,7 +20,7 @@ impl<T: Tables> Machine<T> {
     pub(crate) fn redrive_across(&mut self, across: &RedriveAcross) -> Result<Outcome, Fault> {
         let redrive = &across.redrive;
         if self.queues.get(redrive.queue).is_none() {
-            return Ok(no_queue(redrive.queue));
+            return Ok(self.refuse_queue(redrive.queue));
         }
         if across.revision < self.state.revision || across.group == self.group {
             return Ok(Outcome::Refused(Refusal::StalePlan(self.state.revision)));
@@ -58,7 +58,7 @@ impl<T: Tables> Machine<T> {
         let queues = [Some(redrive.queue), redrive.to];
         for id in queues.into_iter().flatten() {
             if self.queues.get(id).is_none() {
-                return Err(Refusal::QueueNotFound(id.to_string()));
+                return Err(self.no_queue(id));
             }
         }
         if redrive.to == Some(redrive.queue) {

@@ -3,12 +3,12 @@
 use millrace_model::command::{Extend, Nack, Receive, Settle};
 use millrace_model::{Fault, Outcome, QueueId, Tables};
 
-use crate::machine::{Machine, no_queue};
+use crate::machine::Machine;
 
 impl<T: Tables> Machine<T> {
     pub(crate) fn receive(&mut self, receive: &Receive) -> Result<Outcome, Fault> {
         let Some(queue) = self.queues.touch(receive.queue) else {
-            return Ok(no_queue(receive.queue));
+            return Ok(self.refuse_queue(receive.queue));
         };
         let leases = queue.receive(&mut self.tables, self.state.at, receive)?;
         Ok(Outcome::Received(leases))
@@ -19,13 +19,13 @@ impl<T: Tables> Machine<T> {
             Some(queue) => {
                 Outcome::Settled(queue.ack(&mut self.tables, self.state.at, &ack.receipts))
             }
-            None => no_queue(ack.queue),
+            None => self.refuse_queue(ack.queue),
         }
     }
 
     pub(crate) fn nack(&mut self, nack: &Nack) -> Outcome {
         let Some(queue) = self.queues.touch(nack.queue) else {
-            return no_queue(nack.queue);
+            return self.refuse_queue(nack.queue);
         };
         let at = self.state.at;
         let (settled, dead) = queue.nack(&mut self.tables, at, &nack.receipts, nack.delay_ms);
@@ -43,7 +43,7 @@ impl<T: Tables> Machine<T> {
             });
         }
         let Some(queue) = self.queues.touch(extend.queue) else {
-            return no_queue(extend.queue);
+            return self.refuse_queue(extend.queue);
         };
         let at = self.state.at;
         Outcome::Settled(queue.extend(&mut self.tables, at, &extend.receipts, extend.visibility_ms))
@@ -52,7 +52,7 @@ impl<T: Tables> Machine<T> {
     /// Drops all entries at once; their rows are swept by ticks.
     pub(crate) fn purge(&mut self, id: QueueId) -> Outcome {
         let Some(queue) = self.queues.touch(id) else {
-            return no_queue(id);
+            return self.refuse_queue(id);
         };
         let (entries, dead) = queue.purge();
         self.sweeps.entries(&mut self.tables, id, dead);

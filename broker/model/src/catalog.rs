@@ -56,12 +56,46 @@ pub struct Subscription {
 pub struct Queue {
     /// Its id.
     pub id: QueueId,
-    /// The data group that holds its entries.
+    /// The data group that takes all requests: it holds the entries, or they come to it.
     pub group: GroupId,
     /// Its name.
     pub name: Name,
     /// Its configuration.
     pub queue: Versioned<QueueConfig>,
+    /// Set while it moves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moving: Option<Moving>,
+    /// Groups that it left: what reaches them late is sent on, so they are told when it is deleted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<GroupId>,
+}
+
+/// The move of a queue to another group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moving {
+    /// Where it comes from.
+    pub from: GroupId,
+    /// Where it goes.
+    pub to: GroupId,
+    /// The revision that began the move: its name.
+    pub revision: Revision,
+    /// Whether it leaves. Before, it is served where it was, and its new group gets ready.
+    pub leaves: bool,
+}
+
+impl Queue {
+    /// The group that deliveries are sent to. While the queue leaves that is the one that it leaves, which sends them on:
+    /// so they follow what it handed over, and none comes to a group that does not know yet how many there were.
+    #[must_use]
+    pub fn delivered_to(&self) -> GroupId {
+        self.moving.map_or(self.group, |moving| moving.from)
+    }
+
+    /// The group that it will be in when it moves no more.
+    #[must_use]
+    pub fn target(&self) -> GroupId {
+        self.moving.map_or(self.group, |moving| moving.to)
+    }
 }
 
 /// A topic with its subscriptions, as routing uses it.
@@ -95,12 +129,14 @@ pub struct Topology {
 /// topics and queues say, for whoever has an id and no name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Placement {
-    /// Queues that are not in the first data group.
+    /// Queues whose deliveries do not go to the first data group.
     queues: BTreeMap<QueueId, GroupId>,
     /// Subscriptions whose topics are not in the first data group.
     subscriptions: BTreeMap<SubscriptionId, GroupId>,
     /// Topics and queues of each group that has any.
     load: BTreeMap<GroupId, u64>,
+    /// Queues that are to move and do not leave yet.
+    bound: BTreeMap<QueueId, Moving>,
 }
 
 impl Placement {
@@ -125,10 +161,37 @@ impl Placement {
         }
     }
 
+    /// Notes that a queue is to move: it counts in both groups, and deliveries go where they went.
+    pub fn begin_move(&mut self, id: QueueId, moving: Moving) {
+        self.add_topic(moving.to);
+        if !moving.leaves {
+            self.bound.insert(id, moving);
+        }
+    }
+
+    /// Notes that a queue leaves.
+    pub fn leave(&mut self, id: QueueId) {
+        self.bound.remove(&id);
+    }
+
+    /// Notes that a queue moves no more: it is in `group`, and in `other` no longer.
+    pub fn end_move(&mut self, id: QueueId, group: GroupId, other: GroupId) {
+        self.remove_queue(id, other);
+        if group != GroupId::DATA {
+            self.queues.insert(id, group);
+        }
+    }
+
+    /// Queues that are to move and do not leave yet.
+    pub fn bound(&self) -> impl Iterator<Item = (QueueId, Moving)> {
+        self.bound.iter().map(|(id, moving)| (*id, *moving))
+    }
+
     /// Notes that a queue is gone.
     pub fn remove_queue(&mut self, id: QueueId, group: GroupId) {
         self.remove_topic(group);
         self.queues.remove(&id);
+        self.bound.remove(&id);
     }
 
     /// Notes a subscription of a topic of `group`.
@@ -143,7 +206,7 @@ impl Placement {
         self.subscriptions.remove(&id);
     }
 
-    /// The group of a queue of the catalog.
+    /// The group that deliveries to a queue of the catalog go to ([`Queue::delivered_to`]).
     #[must_use]
     pub fn queue(&self, id: QueueId) -> GroupId {
         self.queues.get(&id).copied().unwrap_or(GroupId::DATA)

@@ -4,6 +4,7 @@
 //! travel beside the command, in [`crate::batch::Proposal::payloads`]; a command names them by ordinal.
 
 mod across;
+mod moving;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,7 @@ use crate::version::{Feature, FormatVersion};
 pub use across::{
     Carried, CarriedTo, Deliver, Delivered, Elsewhere, PublishAcross, RedriveAcross, UnparkAcross,
 };
+pub use moving::{Kept, Leaving, Moved, Part, TakeOver};
 
 /// One command. Variants are only ever added at the end: their order is part of the log's format.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +59,8 @@ pub enum Command {
     Deliver(Deliver),
     /// Drops what another group has taken in.
     Delivered(Delivered),
+    /// Takes over a part of a queue that moves here.
+    TakeOver(TakeOver),
 }
 
 impl Command {
@@ -66,6 +70,15 @@ impl Command {
     pub fn since(&self) -> FormatVersion {
         match self {
             Self::Catalog(CatalogCommand::RaiseVersion { to }) => (*to).max(FormatVersion(2)),
+            Self::Catalog(
+                CatalogCommand::MoveQueue { .. }
+                | CatalogCommand::Leave { .. }
+                | CatalogCommand::EndMove { .. },
+            )
+            | Self::TakeOver(_) => Feature::QueueMoves.since(),
+            Self::Adopt(adopt) if adopt.changes.iter().any(Change::moves) => {
+                Feature::QueueMoves.since()
+            }
             Self::PublishAcross(_)
             | Self::UnparkAcross(_)
             | Self::RedriveAcross(_)
@@ -164,6 +177,24 @@ pub enum CatalogCommand {
         /// From now on.
         to: FormatVersion,
     },
+    /// Begins to move a queue to another data group, with all that dead letters tie to it. Confirms when it is there or
+    /// on the way there; back to where it has not left yet, it stays.
+    MoveQueue {
+        /// The queue.
+        name: Name,
+        /// The group.
+        to: GroupId,
+    },
+    /// Queues leave, since their new group is ready. A move that is further or unknown changes nothing.
+    Leave {
+        /// The revision that began the move.
+        revision: Revision,
+    },
+    /// Queues have moved: their new group has everything. A move that is over or unknown changes nothing.
+    EndMove {
+        /// The revision that began the move.
+        revision: Revision,
+    },
 }
 
 /// What a change expects of the thing it changes (`If-Match`, `If-None-Match: *`).
@@ -224,6 +255,55 @@ pub enum Change {
         /// The subscription.
         id: SubscriptionId,
     },
+    /// A queue leaves the group: from here on it serves nothing of it, hands it over and sends on what still comes.
+    QueueLeaves {
+        /// The queue.
+        id: QueueId,
+        /// Where it goes.
+        to: GroupId,
+        /// The revision that began the move.
+        revision: Revision,
+    },
+    /// A queue will be handed over to the group.
+    QueueAwaited {
+        /// The queue.
+        id: QueueId,
+        /// Its name.
+        name: Name,
+        /// Its configuration.
+        config: QueueConfig,
+        /// Its dead-letter queue, resolved.
+        dead_letter: Option<QueueId>,
+        /// Where it comes from.
+        from: GroupId,
+        /// The revision that began the move.
+        revision: Revision,
+    },
+    /// A queue is awaited no more: it stays where it is.
+    QueueStays {
+        /// The queue.
+        id: QueueId,
+    },
+    /// A queue was handed over: what is left of it here goes. What still comes is sent on.
+    QueueLeft {
+        /// The queue.
+        id: QueueId,
+        /// The revision that began the move.
+        revision: Revision,
+    },
+}
+
+impl Change {
+    /// Whether it belongs to the move of a queue.
+    fn moves(&self) -> bool {
+        matches!(
+            self,
+            Self::QueueLeaves { .. }
+                | Self::QueueAwaited { .. }
+                | Self::QueueStays { .. }
+                | Self::QueueLeft { .. }
+        )
+    }
 }
 
 /// Events of one topic, each with the plan that was made for it.

@@ -163,6 +163,9 @@ pub const CARRY_ROWS_MAX: usize = 1_024;
 /// Bytes of stored events after which what is carried at once is closed; one larger event travels alone.
 pub const CARRY_BYTES_MAX: usize = BATCH_BYTES_MAX;
 
+/// Most queues that move at once because dead letters tie them together.
+pub const MOVE_QUEUES_MAX: usize = 64;
+
 const _: () = assert!(FILTER_TERM_BYTES_MAX <= ATTRIBUTE_BYTES_MAX);
 const _: () = assert!(EVENT_BYTES_MAX <= REQUEST_BYTES_MAX);
 const _: () = assert!(STORED_EVENT_BYTES_MAX as u64 <= RECEIVE_BYTES_MAX);

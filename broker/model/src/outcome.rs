@@ -75,6 +75,29 @@ pub enum Outcome {
     /// Everything up to this sequence of the outbox is taken in ([`crate::Command::Deliver`]), or dropped from it
     /// ([`crate::Command::Delivered`]).
     Carried(u64),
+    /// How far the queues of a [`crate::Command::TakeOver`] are taken over, each in its order.
+    TakenOver(Vec<Taken>),
+}
+
+/// How far a queue that moves is taken over: what its new group needs next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Taken {
+    /// Left-overs of an earlier stay are being removed first: ask again in a moment.
+    Waits,
+    /// Entries from this sequence on.
+    Entries {
+        /// The sequence.
+        next: u64,
+    },
+    /// Remembered requests behind this key; from the first on without one.
+    Keys {
+        /// The key.
+        after: Option<[u8; 16]>,
+    },
+    /// Nothing: it has everything, or the queue is deleted, or this move was over before.
+    Done,
+    /// The beginning: it is ready.
+    Begin,
 }
 
 /// One accepted event.

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalog::Topology;
 use crate::digest::Digest;
-use crate::id::{PayloadRef, QueueId, Revision, SubscriptionId};
+use crate::id::{DeduplicationKey, PayloadRef, QueueId, Revision, SubscriptionId};
+use crate::outcome::Accepted;
 use crate::queue::QueueCounters;
 use crate::refusal::Refusal;
 use crate::time::Timestamp;
@@ -43,6 +44,15 @@ pub enum Query {
     },
     /// The digest of all tables, and whether every invariant holds.
     Audit,
+    /// What a request with this key came to in the group that its queue leaves. Since format version 3.
+    Remembered {
+        /// The queue.
+        queue: QueueId,
+        /// The key and the digest of the request.
+        key: DeduplicationKey,
+    },
+    /// How many entries of a queue that moves are not handed over yet. Since format version 3.
+    Moving(QueueId),
 }
 
 /// A set of entry states.
@@ -73,6 +83,10 @@ pub enum Answer {
     Parked(Vec<ParkedEvent>),
     /// The audit.
     Audit(Audit),
+    /// What the request came to, if it is remembered.
+    Remembered(Option<Vec<Result<Accepted, Refusal>>>),
+    /// Entries that are not handed over yet.
+    Moving(u64),
 }
 
 /// One entry as peek shows it.

@@ -63,6 +63,12 @@ pub enum Refusal {
         "too much waits to be carried to group {0}, which does not take it in: try again later"
     )]
     OutboxFull(GroupId),
+    /// What is asked for is on its way to another group with its queue.
+    #[error("queue {0:?} is on its way to another group: try again in a moment")]
+    QueueMoving(String),
+    /// It cannot be changed before a move is over.
+    #[error("{0}")]
+    MoveInProgress(String),
 }
 
 impl Refusal {
@@ -88,6 +94,8 @@ impl Refusal {
             Self::ParkedFull => "parked_full",
             Self::CannotRedrive(_) => "cannot_redrive",
             Self::OutboxFull(_) => "overloaded",
+            Self::QueueMoving(_) => "queue_moving",
+            Self::MoveInProgress(_) => "move_in_progress",
         }
     }
 }

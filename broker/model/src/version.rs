@@ -13,8 +13,8 @@ pub struct FormatVersion(pub u16);
 impl FormatVersion {
     /// The oldest that this broker reads and writes, and that of data without a mark.
     pub const MIN: Self = Self(1);
-    /// The newest: 2 brought this gate, and delivery across groups.
-    pub const MAX: Self = Self(2);
+    /// The newest: 2 brought this gate, and delivery across groups; 3 brought queues that move between groups.
+    pub const MAX: Self = Self(3);
 
     /// Whether `feature` is on in a cluster of this version.
     #[must_use]
@@ -41,6 +41,8 @@ impl fmt::Display for FormatVersion {
 pub enum Feature {
     /// Events reach queues of another group than their topic's.
     CrossGroupDelivery,
+    /// Queues move to other groups.
+    QueueMoves,
 }
 
 impl Feature {
@@ -49,12 +51,14 @@ impl Feature {
     pub const fn since(self) -> FormatVersion {
         match self {
             Self::CrossGroupDelivery => FormatVersion(2),
+            Self::QueueMoves => FormatVersion(3),
         }
     }
 }
 
 const _: () = assert!(FormatVersion::MIN.0 <= FormatVersion::MAX.0);
 const _: () = assert!(Feature::CrossGroupDelivery.since().0 <= FormatVersion::MAX.0);
+const _: () = assert!(Feature::QueueMoves.since().0 <= FormatVersion::MAX.0);
 
 /// Why something of version `found` is not read by who reads up to `max`, and what to do.
 #[must_use]

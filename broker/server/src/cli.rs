@@ -5,6 +5,7 @@ mod cluster;
 mod edit;
 mod event;
 mod explain;
+mod moving;
 mod output;
 mod plugin;
 mod publish;

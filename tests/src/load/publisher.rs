@@ -53,9 +53,10 @@ impl Publisher {
     /// Publishes until the load ends.
     pub(super) fn run(mut self) {
         while self.shared.publishing.load(Ordering::Relaxed) {
-            match self.random.u8(..3) {
-                0 => self.publish_one(),
-                1 => self.send_one(),
+            match self.random.u8(..6) {
+                0 | 1 => self.publish_one(),
+                2 => self.send_one(),
+                3 => self.send_batch_once(),
                 _ => self.publish_batch_once(),
             }
             std::thread::sleep(PACE);
@@ -97,8 +98,19 @@ impl Publisher {
         self.caller.post(path, &headers, &event.data)
     }
 
-    /// A batch with an `Idempotency-Key`, tried until an answer comes.
+    /// A batch to the topic that is accepted once.
     fn publish_batch_once(&mut self) {
+        self.batch_once(&format!("/v1/topics/{TOPIC}/messages"), &QUEUES);
+    }
+
+    /// A batch straight to a queue that is accepted once.
+    fn send_batch_once(&mut self) {
+        let queue = QUEUES[0];
+        self.batch_once(&format!("/v1/queues/{queue}/messages"), &[queue]);
+    }
+
+    /// A batch with an `Idempotency-Key`, tried until an answer comes.
+    fn batch_once(&mut self, path: &str, queues: &[&str]) {
         let count = self.random.u64(1..=BATCH_EVENTS_MAX);
         let events: Vec<Event> = (0..count).map(|_| self.event()).collect();
         let body = Value::from_iter(events.iter().map(structured)).to_string();
@@ -107,9 +119,8 @@ impl Publisher {
             ("content-type", "application/cloudevents-batch+json"),
             ("idempotency-key", &key),
         ];
-        let path = format!("/v1/topics/{TOPIC}/messages");
         let answer = loop {
-            match self.caller.post(&path, &headers, body.as_bytes()) {
+            match self.caller.post(path, &headers, body.as_bytes()) {
                 Some(answer) => break Some(answer),
                 None if !self.shared.publishing.load(Ordering::Relaxed) => break None,
                 None => {}
@@ -125,7 +136,7 @@ impl Publisher {
             );
         }
         for event in &events {
-            self.record(event, &QUEUES, true, outcome(answer.is_some()));
+            self.record(event, queues, true, outcome(answer.is_some()));
         }
     }
 

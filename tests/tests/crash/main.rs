@@ -17,6 +17,7 @@ mod full;
 mod kill;
 mod lost_disk;
 mod machine;
+mod moves;
 mod partition;
 mod power;
 mod promise;

@@ -17,6 +17,9 @@ use crate::{alone, promise, seed};
 /// Tells a broker to behave as one of that version.
 const VERSION_MAX: &str = "MILLRACE_FORMAT_VERSION_MAX";
 
+/// The version that the upgrade ends at.
+const NEWEST: u64 = 3;
+
 /// Longer than the members must have supported a version before the cluster is raised to it.
 const A_WHILE: Duration = Duration::from_secs(5);
 
@@ -36,7 +39,7 @@ fn a_rolling_upgrade_loses_nothing_and_a_way_back_is_refused() {
         upgrade(&mut cluster, &load, node);
     }
     cluster.wait("the raise on all nodes", |cluster| {
-        (versions(cluster) == [2, 2, 2]).then_some(())
+        (versions(cluster) == [NEWEST; 3]).then_some(())
     });
     says_so(&cluster);
     let stall = load.stall();
@@ -110,7 +113,7 @@ fn versions(cluster: &Cluster) -> Vec<u64> {
     let is_new = |answer: &Value| {
         let nodes = answer["nodes"].as_array().cloned().unwrap_or_default();
         let mut own = nodes.iter().filter(|node| node["node"] == answer["node"]);
-        own.any(|own| own["format_version_max"] == 2)
+        own.any(|own| own["format_version_max"] == NEWEST)
     };
     let answers = answers.filter(is_new);
     answers
@@ -121,12 +124,13 @@ fn versions(cluster: &Cluster) -> Vec<u64> {
 /// Every node tells what every node supports, and so does the command.
 fn says_so(cluster: &Cluster) {
     let nodes = status(cluster, 1)["nodes"].clone();
-    let one = |node| json!({"node": node, "format_version_min": 1, "format_version_max": 2});
+    let one = |node| json!({"node": node, "format_version_min": 1, "format_version_max": NEWEST});
     assert_eq!(nodes, json!([one(1), one(2), one(3)]));
     let output = cluster.command(1, &["status", "--output", "json"]);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(
-        said.contains("\"format_version\": 2") || said.contains("\"format_version\":2"),
+        said.contains(&format!("\"format_version\": {NEWEST}"))
+            || said.contains(&format!("\"format_version\":{NEWEST}")),
         "{said}"
     );
 }
@@ -140,7 +144,8 @@ fn refuses_the_way_back(cluster: &mut Cluster, node: u64) {
     let end = cluster.node(node).try_restart().expect_err("refused");
     assert!(!end.success());
     let said = cluster.node(node).log();
-    let is_told = said.contains("format 2") && said.contains("start the newer broker");
+    let is_told =
+        said.contains(&format!("format {NEWEST}")) && said.contains("start the newer broker");
     assert!(is_told, "{said}");
     println!("the way back: {}", said.trim());
     assert!(

@@ -28,7 +28,7 @@ struct World {
 }
 
 /// A queue in group `group`.
-async fn queue_in(node: &Cluster, name: &str, group: u32) -> QueueId {
+pub(super) async fn queue_in(node: &Cluster, name: &str, group: u32) -> QueueId {
     let command = CatalogCommand::PutQueue {
         name: Name::new(name).unwrap(),
         config: QueueConfig::default(),
@@ -130,7 +130,7 @@ async fn drain(node: &Cluster, group: u32, queue: QueueId) -> BTreeMap<String, u
 }
 
 /// Waits until nothing is on its way between groups.
-async fn settled(rig: &Rig) {
+pub(super) async fn settled(rig: &Rig) {
     rig.settle().await;
     rig.wait("empty outbox", || {
         let nodes = rig.running.values();
@@ -143,7 +143,7 @@ async fn settled(rig: &Rig) {
     .await;
 }
 
-async fn audit(rig: &Rig) {
+pub(super) async fn audit(rig: &Rig) {
     for node in rig.running.values() {
         for group in node.data_groups() {
             match node.query(group, Query::Audit).await.unwrap() {

@@ -7,6 +7,7 @@ mod gate;
 mod groups;
 mod life;
 mod load;
+mod moves;
 mod nodes;
 mod rig;
 mod snapshots;

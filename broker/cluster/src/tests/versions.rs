@@ -11,7 +11,7 @@ use super::rig::{Rig, free_address, send_at_last};
 use crate::{Cluster, ClusterOptions};
 
 const FIRST: FormatVersion = FormatVersion(1);
-const SECOND: FormatVersion = FormatVersion(2);
+const NEWEST: FormatVersion = FormatVersion::MAX;
 
 /// Longer than the rig's members must have supported a newer version, and than some looks at it.
 const A_WHILE: Duration = Duration::from_secs(2);
@@ -34,7 +34,7 @@ impl Rig {
     async fn raised(&self) {
         self.wait("the raise on all nodes", || {
             let mut nodes = self.running.values();
-            nodes.all(|node| node.topology().version == SECOND)
+            nodes.all(|node| node.topology().version == NEWEST)
         })
         .await;
     }
@@ -68,21 +68,21 @@ async fn a_rolling_upgrade_opens_the_gate_after_the_last_node_and_there_is_no_wa
         send_at_last(&rig.follower(), orders, &text).await;
         tokio::time::sleep(A_WHILE).await;
         rig.assert_closed();
-        rig.restart(node, SECOND).await;
+        rig.restart(node, NEWEST).await;
     }
     rig.raised().await;
     let status = rig.running[&1].cluster().await;
-    assert_eq!(status.version, SECOND);
+    assert_eq!(status.version, NEWEST);
     let ranges: Vec<_> = status.nodes.iter().map(|node| node.range).collect();
-    assert_eq!(ranges, [Some((FIRST, SECOND)); 3]);
+    assert_eq!(ranges, [Some((FIRST, NEWEST)); 3]);
     send_at_last(&rig.follower(), orders, "with all").await;
 
     rig.kill(2).await;
     rig.run_as([2], FIRST);
     let refused = refused_start(rig.options(2)).await;
-    assert!(refused.contains("(format 2)"), "{refused}");
+    assert!(refused.contains(&format!("(format {NEWEST})")), "{refused}");
     assert!(refused.contains("start the newer broker"), "{refused}");
-    rig.run_as([2], SECOND);
+    rig.run_as([2], NEWEST);
     rig.start(2).await;
     rig.settle().await;
     let got = receive(&rig.running[&2], orders, 10, Duration::from_secs(5)).await;
@@ -101,12 +101,12 @@ async fn a_cluster_of_new_nodes_is_raised_in_a_moment_and_takes_no_older_one() {
     rig.members.insert(4, address.clone());
     rig.run_as([4], FIRST);
     let old = rig.start(4).await;
-    let says = "format version 2, the peer supports up to 1";
+    let says = format!("format version {NEWEST}, the peer supports up to 1");
     rig.wait("a refusal of the old node", || {
         old.status()
             .reasons
             .iter()
-            .any(|reason| reason.contains(says))
+            .any(|reason| reason.contains(&says))
     })
     .await;
     let add = MemberChange::Add { node: 4, address };
@@ -116,7 +116,7 @@ async fn a_cluster_of_new_nodes_is_raised_in_a_moment_and_takes_no_older_one() {
     drop(old);
     rig.kill(4).await;
     // The same data with the newer broker.
-    rig.run_as([4], SECOND);
+    rig.run_as([4], NEWEST);
     let new = rig.start(4).await;
     rig.running[&1].change_members(add).await.unwrap();
     rig.wait("votes of the fourth", || {
@@ -126,7 +126,7 @@ async fn a_cluster_of_new_nodes_is_raised_in_a_moment_and_takes_no_older_one() {
     })
     .await;
     rig.raised().await;
-    assert_eq!(new.standing.versions().recorded, SECOND);
+    assert_eq!(new.standing.versions().recorded, NEWEST);
     drop(new);
     rig.stop().await;
 }
@@ -143,7 +143,7 @@ async fn what_is_written_down_is_needed_of_newcomers_before_it_is_raised() {
     tokio::time::sleep(A_WHILE).await;
     rig.assert_closed();
     // As if this node had begun to raise the version when the other one came back as an older broker.
-    rig.running[&1].standing.record(SECOND).unwrap();
+    rig.running[&1].standing.record(NEWEST).unwrap();
     rig.dirs.insert(3, TempDir::new().unwrap());
     rig.members.insert(3, third.clone());
     rig.run_as([3], FIRST);
@@ -156,8 +156,9 @@ async fn what_is_written_down_is_needed_of_newcomers_before_it_is_raised() {
     let Err(ChangeError::Conflict(reason)) = refused else {
         panic!("{refused:?}")
     };
-    let says = "format version 2, node 3 supports up to 1: start the newer broker on it";
-    assert!(reason.contains(says), "{reason}");
+    let says =
+        format!("format version {NEWEST}, node 3 supports up to 1: start the newer broker on it");
+    assert!(reason.contains(&says), "{reason}");
     rig.assert_closed();
     rig.stop().await;
 }
@@ -170,10 +171,10 @@ async fn a_node_alone_is_raised_and_keeps_its_version() {
     rig.settle().await;
     tokio::time::sleep(A_WHILE).await;
     rig.assert_closed();
-    rig.restart(1, SECOND).await;
+    rig.restart(1, NEWEST).await;
     rig.raised().await;
     rig.kill(1).await;
     rig.start(1).await;
-    assert_eq!(rig.running[&1].topology().version, SECOND, "from its rows");
+    assert_eq!(rig.running[&1].topology().version, NEWEST, "from its rows");
     rig.stop().await;
 }

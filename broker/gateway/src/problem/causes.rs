@@ -14,9 +14,10 @@ impl From<Refusal> for Failure {
         let failure = Self::new(status(&refusal), refusal.code(), refusal.to_string());
         match refusal {
             Refusal::StalePlan(_) => failure.coded("not_ready").retry_after(RETRY_SECONDS),
-            Refusal::QueueFull(_) | Refusal::ParkedFull | Refusal::OutboxFull(_) => {
-                failure.retry_after(RETRY_SECONDS)
-            }
+            Refusal::QueueFull(_)
+            | Refusal::ParkedFull
+            | Refusal::OutboxFull(_)
+            | Refusal::QueueMoving(_) => failure.retry_after(RETRY_SECONDS),
             _ => failure,
         }
     }
@@ -28,9 +29,10 @@ fn status(refusal: &Refusal) -> StatusCode {
         | Refusal::SubscriptionNotFound(_)
         | Refusal::QueueNotFound(_)
         | Refusal::PluginNotFound(_) => StatusCode::NOT_FOUND,
-        Refusal::AlreadyExists(_) | Refusal::InUse(_) | Refusal::LimitReached(..) => {
-            StatusCode::CONFLICT
-        }
+        Refusal::AlreadyExists(_)
+        | Refusal::InUse(_)
+        | Refusal::LimitReached(..)
+        | Refusal::MoveInProgress(_) => StatusCode::CONFLICT,
         Refusal::PreconditionFailed(_) => StatusCode::PRECONDITION_FAILED,
         Refusal::TopicCycle(_)
         | Refusal::TooManyHops(_)
@@ -40,7 +42,7 @@ fn status(refusal: &Refusal) -> StatusCode {
             StatusCode::TOO_MANY_REQUESTS
         }
         // The catalog changed at every attempt to plan.
-        Refusal::StalePlan(_) => StatusCode::SERVICE_UNAVAILABLE,
+        Refusal::StalePlan(_) | Refusal::QueueMoving(_) => StatusCode::SERVICE_UNAVAILABLE,
         Refusal::ReceiptExpired => StatusCode::GONE,
         Refusal::ReceiptInvalid => StatusCode::BAD_REQUEST,
     }

@@ -4,9 +4,11 @@ use http::StatusCode;
 use millrace_model::command::CatalogCommand;
 use millrace_model::{Answer, GroupId, Outcome, Query as Question, QueueConfig};
 
+use super::located::located;
 use crate::body::Response;
 use crate::call::Call;
 use crate::gateway::unexpected;
+use crate::moving::MoveView;
 use crate::problem::Failure;
 use crate::view::View;
 use crate::{across, catalog, etag, json, page};
@@ -19,7 +21,7 @@ pub(crate) async fn list(call: Call) -> Result<Response, Failure> {
     let query = call.query()?;
     let topology = call.fresh().await?;
     let page = page::by_name(&topology.queues, &query, |name, queue| {
-        View::new(name, &queue.queue)
+        View::new(name, &queue.queue).placed(queue.group, MoveView::of(queue))
     });
     Ok(json::answer(StatusCode::OK, &page))
 }
@@ -33,19 +35,23 @@ pub(crate) async fn show(call: Call) -> Result<Response, Failure> {
     if etag::is_known(&call.head.headers, queue.queue.version)? {
         return Ok(catalog::not_modified(queue.queue.version));
     }
-    let counters = match ledger
-        .query(queue.group, Question::Counters(queue.id))
-        .await?
-    {
-        Answer::Counters(counters) => counters,
-        Answer::Refused(refusal) => return Err(refusal.into()),
-        _ => {
-            return Err(Failure::internal(
-                "counters were answered with something else",
-            ));
-        }
-    };
-    let view = View::new(&queue.name, &queue.queue).counted(counters);
+    let (queue, counters) = located(&call, |_, queue| async move {
+        let question = Question::Counters(queue.id);
+        Ok(match ledger.query(queue.group, question).await? {
+            Answer::Counters(counters) => Ok((queue, counters)),
+            Answer::Refused(refusal) => Err(refusal),
+            _ => {
+                return Err(Failure::internal(
+                    "counters were answered with something else",
+                ));
+            }
+        })
+    })
+    .await?;
+    let moving = MoveView::counted(ledger, &queue).await;
+    let view = View::new(&queue.name, &queue.queue)
+        .counted(counters)
+        .placed(queue.group, moving);
     Ok(json::versioned(StatusCode::OK, queue.queue.version, &view))
 }
 
@@ -72,6 +78,7 @@ pub(crate) async fn put(mut call: Call) -> Result<Response, Failure> {
     match call.gateway.change(command).await? {
         Outcome::Queue { queue, created } => {
             let view = View::new(&queue.name, &queue.queue);
+            let view = view.placed(queue.group, MoveView::of(&queue));
             Ok(json::versioned(
                 catalog::put_status(created),
                 queue.queue.version,

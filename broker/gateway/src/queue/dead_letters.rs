@@ -1,11 +1,13 @@
 //! `POST /v1/queues/{queue}/redrive` and `…/purge`.
 
 use http::StatusCode;
+use millrace_model::catalog::Queue;
 use millrace_model::command::{Redrive, RedriveAcross};
-use millrace_model::{Command, Name, Outcome, Proposal, Refusal, limit};
+use millrace_model::{Command, Name, Outcome, Proposal, Refusal, Topology, limit};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::located::located;
 use crate::body::Response;
 use crate::call::Call;
 use crate::gateway::unexpected;
@@ -61,44 +63,56 @@ pub(crate) async fn redrive(mut call: Call) -> Result<Response, Failure> {
         1,
         limit::REDRIVE_MESSAGES_MAX.into(),
     )?;
-    let topology = call.fresh().await?;
-    let queue = call.queue(&topology)?;
-    let to = body.to.map(|name| match topology.queues.get(&name) {
-        Some(queue) => Ok(queue),
-        None => Err(Refusal::QueueNotFound(name.to_string())),
+    call.fresh().await?;
+    let (gateway, body) = (&call.gateway, &body);
+    let outcome = located(&call, |topology, queue| async move {
+        let command = command(&topology, &queue, body)?;
+        gateway
+            .try_commit(queue.group, Proposal::bare(command))
+            .await
     });
+    match outcome.await? {
+        Outcome::Redriven(moved) => Ok(json::answer(StatusCode::OK, &MovedAnswer { moved })),
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn command(topology: &Topology, queue: &Queue, body: &RedriveBody) -> Result<Command, Failure> {
+    let to = body
+        .to
+        .as_ref()
+        .map(|name| match topology.queues.get(name) {
+            Some(queue) => Ok(queue),
+            None => Err(Refusal::QueueNotFound(name.to_string())),
+        });
     let to = to.transpose()?;
     let redrive = Redrive {
         queue: queue.id,
         to: to.map(|to| to.id),
         max: body.max,
     };
-    let command = match to.filter(|to| to.group != queue.group) {
-        Some(to) => Command::RedriveAcross(RedriveAcross {
-            redrive,
-            group: to.group,
-            revision: topology.revision,
-        }),
-        None => Command::Redrive(redrive),
+    let Some(to) = to.filter(|to| to.group != queue.group) else {
+        return Ok(Command::Redrive(redrive));
     };
-    match call
-        .gateway
-        .commit(queue.group, Proposal::bare(command))
-        .await?
-    {
-        Outcome::Redriven(moved) => Ok(json::answer(StatusCode::OK, &MovedAnswer { moved })),
-        other => Err(unexpected(&other)),
-    }
+    // As deliveries do: to where a queue that moves comes from, which sends it on; or is sent on from here.
+    let group = Some(to.delivered_to()).filter(|group| *group != queue.group);
+    Ok(Command::RedriveAcross(RedriveAcross {
+        redrive,
+        group: group.unwrap_or(to.group),
+        revision: topology.revision,
+    }))
 }
 
 /// Drops everything in a queue.
 pub(crate) async fn purge(mut call: Call) -> Result<Response, Failure> {
     call.query()?;
     let NoFields {} = json::body(&mut call).await?;
-    let topology = call.topology().await?;
-    let queue = call.queue(&topology)?;
-    let proposal = Proposal::bare(Command::Purge(queue.id));
-    match call.gateway.commit(queue.group, proposal).await? {
+    let gateway = &call.gateway;
+    let outcome = located(&call, |_, queue| async move {
+        let proposal = Proposal::bare(Command::Purge(queue.id));
+        gateway.try_commit(queue.group, proposal).await
+    });
+    match outcome.await? {
         Outcome::Purged(purged) => Ok(json::answer(StatusCode::OK, &PurgedAnswer { purged })),
         other => Err(unexpected(&other)),
     }

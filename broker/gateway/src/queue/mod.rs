@@ -2,6 +2,7 @@
 
 mod config;
 mod dead_letters;
+mod located;
 mod peek;
 mod receive;
 mod send;

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use super::located::located;
 use crate::body::Response;
 use crate::call::Call;
 use crate::page::{self, Page};
@@ -62,24 +63,27 @@ pub(crate) async fn peek(call: Call) -> Result<Response, Failure> {
         .map(|text| text.split(',').collect::<Vec<_>>());
     let wants = |state| wanted.as_ref().is_none_or(|states| states.contains(&state));
     let ledger = call.gateway.ledger();
-    let topology = call.topology().await?;
-    let queue = call.queue(&topology)?;
-    let question = Question::Peek {
-        queue: queue.id,
-        states: States {
-            ready: wants("ready"),
-            delayed: wants("delayed"),
-            leased: wants("leased"),
-        },
-        after: query.number("after"),
-        limit: query.limit(),
+    let states = States {
+        ready: wants("ready"),
+        delayed: wants("delayed"),
+        leased: wants("leased"),
     };
-    let mut entries = match ledger.query(queue.group, question).await? {
-        Answer::Peeked(entries) => entries,
-        Answer::Refused(refusal) => return Err(refusal.into()),
-        _ => return Err(Failure::internal("a peek was answered with something else")),
-    };
-    let is_full = entries.len() >= query.limit() as usize;
+    let (after, limit) = (query.number("after"), query.limit());
+    let (queue, mut entries) = located(&call, |_, queue| async move {
+        let question = Question::Peek {
+            queue: queue.id,
+            states,
+            after,
+            limit,
+        };
+        Ok(match ledger.query(queue.group, question).await? {
+            Answer::Peeked(entries) => Ok((queue, entries)),
+            Answer::Refused(refusal) => Err(refusal),
+            _ => return Err(Failure::internal("a peek was answered with something else")),
+        })
+    })
+    .await?;
+    let is_full = entries.len() >= limit as usize;
     let is_cut = page::cut(&mut entries, |entry| entry.payload);
     let next = entries
         .last()

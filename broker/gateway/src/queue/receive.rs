@@ -6,10 +6,13 @@ use std::time::Duration;
 use http::StatusCode;
 use millrace_model::command::Receive;
 use millrace_model::ledger::Message;
-use millrace_model::limit;
+use millrace_model::{GroupId, Refusal, limit};
 use serde::Deserialize;
+use tokio::time::Instant;
 use utoipa::ToSchema;
 
+use super::located::located;
+use crate::Gateway;
 use crate::body::Response;
 use crate::call::Call;
 use crate::problem::Failure;
@@ -83,34 +86,46 @@ pub(crate) async fn receive(mut call: Call) -> Result<Response, Failure> {
     let asked: ReceiveBody = json::parse(&json::read(&mut call).await?)?;
     asked.check()?;
     let gateway = &call.gateway;
-    let topology = call.topology().await?;
-    let queue = call.queue(&topology)?;
-    let wait = asked
-        .wait_seconds
-        .unwrap_or(queue.queue.config.wait_seconds);
-    let receive = Receive {
-        queue: queue.id,
-        max: asked.max,
-        visibility_ms: asked
-            .visibility_seconds
-            .map(|seconds| u64::from(seconds) * 1_000),
-        nonce: gateway.entropy().number(),
-    };
-    let group = queue.group;
-    // A long poll must not keep an old catalog alive.
-    drop(topology);
-    let wait = Duration::from_secs(wait.into());
-    let messages = gateway.ledger().receive(group, receive, wait);
-    let messages = if wait.is_zero() {
-        messages.await??
-    } else {
-        tokio::select! {
-            messages = messages => messages??,
-            () = gateway.stopped() => Vec::new(),
-        }
-    };
+    let nonce = gateway.entropy().number();
+    let begun = Instant::now();
+    let messages = located(&call, |topology, queue| {
+        // A long poll must not keep an old catalog alive.
+        drop(topology);
+        let wait = asked
+            .wait_seconds
+            .unwrap_or(queue.queue.config.wait_seconds);
+        let receive = Receive {
+            queue: queue.id,
+            max: asked.max,
+            visibility_ms: asked
+                .visibility_seconds
+                .map(|seconds| u64::from(seconds) * 1_000),
+            nonce,
+        };
+        let wait = Duration::from_secs(wait.into()).saturating_sub(begun.elapsed());
+        lease(gateway, queue.group, receive, wait)
+    });
+    let messages = messages.await?;
     gateway.metrics().flow().received(messages.len());
     Ok(json::raw(StatusCode::OK, write(&messages)))
+}
+
+/// Leases from a queue in a group, waiting for the first while the node runs.
+async fn lease(
+    gateway: &Gateway,
+    group: GroupId,
+    receive: Receive,
+    wait: Duration,
+) -> Result<Result<Vec<Message>, Refusal>, Failure> {
+    let messages = gateway.ledger().receive(group, receive, wait);
+    Ok(if wait.is_zero() {
+        messages.await?
+    } else {
+        tokio::select! {
+            messages = messages => messages?,
+            () = gateway.stopped() => Ok(Vec::new()),
+        }
+    })
 }
 
 impl ReceiveBody {

@@ -7,14 +7,17 @@ use millrace_model::command::{Extend, Nack, Settle};
 use millrace_model::outcome::Settled;
 use millrace_model::{Command, Outcome, Proposal, QueueId, Receipt, Refusal, limit};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use utoipa::ToSchema;
 
+use super::located::{MOVE_MAX, located};
 use super::receive::check_visibility;
 use crate::body::Response;
 use crate::call::Call;
 use crate::gateway::unexpected;
 use crate::json;
 use crate::problem::Failure;
+use crate::publish::wait;
 
 /// A receipt as it was sent, borrowed from the body.
 #[derive(Deserialize, Serialize, ToSchema)]
@@ -63,7 +66,8 @@ pub(crate) struct ExtendBody<'a> {
 pub(crate) struct FailedReceipt<'a> {
     /// The receipt, as it was sent.
     receipt: &'a str,
-    /// `receipt_expired` or `receipt_invalid`.
+    /// `receipt_expired` or `receipt_invalid`; `queue_moving` when the message is still on its way to another group: try
+    /// again.
     code: &'static str,
 }
 
@@ -149,7 +153,7 @@ pub(crate) async fn extend(mut call: Call) -> Result<Response, Failure> {
 async fn settle<'a>(
     call: &Call,
     texts: &'a [ReceiptText<'a>],
-    command: impl FnOnce(QueueId, Vec<Receipt>) -> Command,
+    command: impl Fn(QueueId, Vec<Receipt>) -> Command,
 ) -> Result<(u32, Vec<FailedReceipt<'a>>), Failure> {
     call.query()?;
     if texts.len() > limit::RECEIVE_MESSAGES_MAX as usize {
@@ -160,34 +164,82 @@ async fn settle<'a>(
         let status = StatusCode::PAYLOAD_TOO_LARGE;
         return Err(Failure::new(status, "batch_too_large", detail).at("/receipts"));
     }
-    let topology = call.topology().await?;
-    let queue = call.queue(&topology)?;
     let mut failed = Vec::new();
-    let mut receipts = Vec::with_capacity(texts.len());
-    let mut ordinals = Vec::with_capacity(texts.len());
+    let mut open = Vec::with_capacity(texts.len());
     for (ordinal, text) in texts.iter().enumerate() {
         match text.0.parse() {
-            Ok(receipt) => {
-                receipts.push(receipt);
-                ordinals.push(ordinal);
-            }
+            Ok(receipt) => open.push((ordinal, receipt)),
             Err(_) => failed.push((ordinal, Refusal::ReceiptInvalid)),
         }
     }
-    let mut settled = Settled::default();
-    if !receipts.is_empty() {
-        let proposal = Proposal::bare(command(queue.id, receipts));
-        settled = match call.gateway.commit(queue.group, proposal).await? {
-            Outcome::Settled(settled) => settled,
-            other => return Err(unexpected(&other)),
-        };
-    }
-    let refused = settled.failed.into_iter();
-    failed.extend(refused.map(|(at, refusal)| (ordinals[at as usize], refusal)));
+    let done = if open.is_empty() {
+        // The queue must be there all the same.
+        call.queue(&*call.topology().await?)?;
+        0
+    } else {
+        settle_all(call, open, &command, &mut failed).await?
+    };
     failed.sort_unstable_by_key(|(ordinal, _)| *ordinal);
     let shown = failed.iter().map(|(ordinal, refusal)| FailedReceipt {
         receipt: &texts[*ordinal].0,
         code: refusal.code(),
     });
-    Ok((settled.done, shown.collect()))
+    Ok((done, shown.collect()))
+}
+
+/// Settles receipts; those whose entries are still on their way to another group again, for a while. Gives how many were
+/// settled; the others fail.
+async fn settle_all(
+    call: &Call,
+    mut open: Vec<(usize, Receipt)>,
+    command: &impl Fn(QueueId, Vec<Receipt>) -> Command,
+    failed: &mut Vec<(usize, Refusal)>,
+) -> Result<u32, Failure> {
+    let until = Instant::now() + MOVE_MAX;
+    let (mut done, mut attempt) = (0, 0);
+    loop {
+        let settled = match settle_once(call, &open, command).await {
+            Ok(settled) => settled,
+            // Some of it is done, which must be told.
+            Err(_) if attempt > 0 => {
+                failed.extend(open.iter().map(|(ordinal, _)| (*ordinal, moving(call))));
+                return Ok(done);
+            }
+            Err(failure) => return Err(failure),
+        };
+        done += settled.done;
+        let refused = settled.failed.into_iter();
+        let refused = refused.map(|(at, refusal)| (open[at as usize], refusal));
+        let is_last = Instant::now() >= until;
+        let (again, over): (Vec<_>, Vec<_>) = refused
+            .partition(|(_, refusal)| matches!(refusal, Refusal::QueueMoving(_)) && !is_last);
+        failed.extend(over.into_iter().map(|((ordinal, _), why)| (ordinal, why)));
+        if again.is_empty() {
+            return Ok(done);
+        }
+        open = again.into_iter().map(|(receipt, _)| receipt).collect();
+        attempt += 1;
+        wait(attempt).await;
+    }
+}
+
+fn moving(call: &Call) -> Refusal {
+    Refusal::QueueMoving(call.param("queue").to_owned())
+}
+
+async fn settle_once(
+    call: &Call,
+    open: &[(usize, Receipt)],
+    command: &impl Fn(QueueId, Vec<Receipt>) -> Command,
+) -> Result<Settled, Failure> {
+    let gateway = &call.gateway;
+    let outcome = located(call, |_, queue| async move {
+        let receipts = open.iter().map(|(_, receipt)| *receipt).collect();
+        let proposal = Proposal::bare(command(queue.id, receipts));
+        gateway.try_commit(queue.group, proposal).await
+    });
+    match outcome.await? {
+        Outcome::Settled(settled) => Ok(settled),
+        other => Err(unexpected(&other)),
+    }
 }

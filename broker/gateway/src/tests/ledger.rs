@@ -5,11 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
-use millrace_machine::{Machine, MemoryTables};
-use millrace_model::command::{Delivered, Receive};
+use millrace_machine::{Departure, Machine, MemoryTables};
+use millrace_model::catalog::Moving;
+use millrace_model::command::{CatalogCommand, Delivered, Receive};
 use millrace_model::ledger::{
     ChangeError, GroupStatus, MemberChange, MemberStatus, Message, Status,
 };
+use millrace_model::outcome::Taken;
 use millrace_model::{
     Answer, Batch, BoxFuture, Command, GroupId, Ledger, Outcome, PayloadRef, Proposal, Query,
     Refusal, Revision, Timestamp, Topology, Unavailable,
@@ -55,6 +57,8 @@ pub(super) struct MemoryLedger {
     outage: Mutex<Option<Unavailable>>,
     /// How many publishes are still to be told that their plan is stale.
     stale: Mutex<usize>,
+    /// Whether nobody hands over what moves.
+    holds: Mutex<bool>,
 }
 
 impl MemoryLedger {
@@ -66,6 +70,7 @@ impl MemoryLedger {
             arrived: Notify::new(),
             outage: Mutex::new(None),
             stale: Mutex::new(0),
+            holds: Mutex::new(false),
         })
     }
 
@@ -77,6 +82,31 @@ impl MemoryLedger {
     /// Tells the next publishes that their plan is stale.
     pub(super) fn make_stale(&self, publishes: usize) {
         *self.stale.lock().unwrap() = publishes;
+    }
+
+    /// Lets queues that move stand still, or go on.
+    pub(super) fn hold_moves(&self, holds: bool) {
+        *self.holds.lock().unwrap() = holds;
+        if !holds {
+            let mut groups = self.groups();
+            hand_over(self.clock.now(), &mut groups);
+            self.arrived.notify_waiters();
+        }
+    }
+
+    /// Queues leave, and nothing of them is handed over.
+    pub(super) fn leave_moves(&self) {
+        leave(self.clock.now(), &mut self.groups());
+        self.arrived.notify_waiters();
+    }
+
+    /// Only the beginning of each move is handed over.
+    pub(super) fn begin_moves(&self) {
+        let (at, mut groups) = (self.clock.now(), self.groups());
+        leave(at, &mut groups);
+        for departure in departures(&groups) {
+            hand_part_over(at, &mut groups, &departure, Taken::Begin);
+        }
     }
 
     fn groups(&self) -> MutexGuard<'_, Vec<Group>> {
@@ -100,6 +130,9 @@ impl MemoryLedger {
         let at = self.clock.now();
         let outcome = groups[group.0 as usize].apply(at, proposal);
         adopt(at, &mut groups);
+        if !*self.holds.lock().unwrap() {
+            hand_over(at, &mut groups);
+        }
         carry(at, &mut groups);
         if brings {
             self.arrived.notify_waiters();
@@ -138,6 +171,73 @@ fn adopt(at: Timestamp, groups: &mut [Group]) {
     }
 }
 
+/// Hands over whatever leaves, to its end.
+fn hand_over(at: Timestamp, groups: &mut [Group]) {
+    leave(at, groups);
+    let leaving = departures(groups);
+    for departure in &leaving {
+        let mut taken = Taken::Begin;
+        while taken != Taken::Done {
+            taken = hand_part_over(at, groups, departure, taken);
+            for group in &mut groups[1..] {
+                group.apply(at, Proposal::bare(Command::Tick));
+            }
+        }
+    }
+    for Departure { revision, .. } in leaving {
+        let end = CatalogCommand::EndMove { revision };
+        groups[0].apply(at, Proposal::bare(Command::Catalog(end)));
+    }
+    adopt(at, groups);
+}
+
+/// Lets leave what is to move, when nothing is left of an earlier stay.
+fn leave(at: Timestamp, groups: &mut [Group]) {
+    for group in &mut groups[1..] {
+        while group.machine.next_due().is_some_and(|due| due <= at) {
+            group.apply(at, Proposal::bare(Command::Tick));
+        }
+    }
+    let topology = groups[0].machine.topology();
+    for (_, Moving { revision, .. }) in topology.placement.bound() {
+        let leave = CatalogCommand::Leave { revision };
+        groups[0].apply(at, Proposal::bare(Command::Catalog(leave)));
+    }
+    adopt(at, groups);
+}
+
+fn departures(groups: &[Group]) -> Vec<Departure> {
+    let groups = groups.iter();
+    groups
+        .flat_map(|group| group.machine.departures())
+        .collect()
+}
+
+/// Hands the next part of a queue over: what it needs then.
+fn hand_part_over(
+    at: Timestamp,
+    groups: &mut [Group],
+    departure: &Departure,
+    taken: Taken,
+) -> Taken {
+    let leaves = |group: &&Group| group.machine.departures().any(|it| it == *departure);
+    let Some(home) = groups.iter().find(leaves) else {
+        return Taken::Done;
+    };
+    let part = home.machine.next_part(departure.queue, taken);
+    let Some(part) = part.expect("sound tables") else {
+        return Taken::Done;
+    };
+    let places = part.places.iter();
+    let payloads = places.map(|place| home.payload(*place)).collect();
+    let command = Command::TakeOver(part.take_over);
+    let to = &mut groups[departure.to.0 as usize];
+    match to.apply(at, Proposal { command, payloads }) {
+        Outcome::TakenOver(taken) => taken[0],
+        other => panic!("a part came to {other:?}"),
+    }
+}
+
 /// Carries what waits from each data group to each other one.
 fn carry(at: Timestamp, groups: &mut [Group]) {
     for from in 1..groups.len() {
@@ -151,7 +251,9 @@ fn carry(at: Timestamp, groups: &mut [Group]) {
             let payloads = places.map(|place| home.payload(*place)).collect();
             let (upto, command) = (cargo.last(), Command::Deliver(cargo.deliver));
             let outcome = groups[to].apply(at, Proposal { command, payloads });
-            assert_eq!(outcome, Outcome::Carried(upto));
+            let Outcome::Carried(upto) = outcome else {
+                panic!("{outcome:?} up to {upto}");
+            };
             let delivered = Command::Delivered(Delivered { to: id, upto });
             groups[from].apply(at, Proposal::bare(delivered));
         }

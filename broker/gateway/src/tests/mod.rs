@@ -8,6 +8,7 @@ mod events;
 mod groups;
 mod ledger;
 mod messages;
+mod moving;
 mod operations;
 mod planner;
 mod plugins;

@@ -19,6 +19,7 @@ impl<T: Tables> Machine<T> {
         }
         audit_ids(&topology, self.state.topic, self.state.queue, violations);
         audit_dead_letters(&topology, violations);
+        audit_moves(&topology, violations);
         audit_subscriptions(&topology, violations);
         violations.extend(subscription::audit_chains(&topology));
         for plugin in topology.plugins.values() {
@@ -48,6 +49,26 @@ fn audit_dead_letters(topology: &Topology, violations: &mut Vec<String>) {
         if target.is_none_or(|target| target.group != queue.group || target.id == queue.id) {
             let name = &queue.name;
             violations.push(format!("the dead-letter queue of {name} is not to be had"));
+        }
+    }
+}
+
+fn audit_moves(topology: &Topology, violations: &mut Vec<String>) {
+    for queue in topology.queues.values() {
+        let name = &queue.name;
+        if queue.delivered_to() != topology.placement.queue(queue.id) {
+            violations.push(format!("the placement of {name} is another"));
+        }
+        let is_placed = queue.moving.is_none_or(|moving| {
+            let group = if moving.leaves {
+                moving.to
+            } else {
+                moving.from
+            };
+            moving.from != moving.to && queue.group == group
+        });
+        if !is_placed || queue.left.contains(&queue.group) {
+            violations.push(format!("{name} is not where its move says"));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The catalog (group 0): topics, subscriptions, queues and plugin versions.
 
 mod audit;
+mod moving;
 mod news;
 mod open;
 mod place;
@@ -124,6 +125,9 @@ impl<T: Tables> Changing<'_, T> {
             C::DeletePlugin { name, version } => return self.delete_plugin(&name, version),
             C::Forget { upto } => return self.forget(upto).map(Ok),
             C::RaiseVersion { to } => return self.raise_version(to).map(Ok),
+            C::MoveQueue { name, to } => self.move_queue(&name, to),
+            C::Leave { revision } => Ok(self.leave(revision)),
+            C::EndMove { revision } => Ok(self.end_move(revision)),
         })
     }
 

@@ -38,7 +38,10 @@ fn placement(topics: &ByName<Route>, queues: &ByName<Queue>) -> Placement {
         }
     }
     for queue in queues.values() {
-        placement.add_queue(queue.id, queue.group);
+        placement.add_queue(queue.id, queue.delivered_to());
+        if let Some(moving) = queue.moving {
+            placement.begin_move(queue.id, moving);
+        }
     }
     placement
 }

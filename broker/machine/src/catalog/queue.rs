@@ -1,5 +1,6 @@
 //! Queues of the catalog.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use millrace_model::catalog::Queue;
@@ -35,6 +36,7 @@ impl<T: Tables> Changing<'_, T> {
             None => self.place_queue(&name, &config, among).unwrap_or(group),
         };
         let dead_letter = self.dead_letter(&name, &config, group)?;
+        self.check_moves(&config, before.as_deref())?;
         let id = self.queue_id(&name, &config, before.as_deref())?;
         let queue = self.versioned(before.as_ref().map(|before| &before.queue), config);
         let queue = Arc::new(Queue {
@@ -42,10 +44,11 @@ impl<T: Tables> Changing<'_, T> {
             group,
             name: name.clone(),
             queue,
+            moving: before.as_ref().and_then(|before| before.moving),
+            left: before.as_ref().map_or_else(Vec::new, |it| it.left.clone()),
         });
         self.tell_queue(&queue, dead_letter);
-        let key = keys::numbered(keys::CATALOG_QUEUE, id.0);
-        self.tables.put(&key, row::encode_json(&*queue));
+        self.write_queue(&queue);
         let topology = Arc::make_mut(self.topology);
         topology.queues.insert(name, queue.clone());
         if before.is_none() {
@@ -111,6 +114,12 @@ impl<T: Tables> Changing<'_, T> {
         Ok(QueueId(self.state.queue))
     }
 
+    /// Writes the row of a queue.
+    pub(super) fn write_queue(&mut self, queue: &Queue) {
+        let key = keys::numbered(keys::CATALOG_QUEUE, queue.id.0);
+        self.tables.put(&key, row::encode_json(queue));
+    }
+
     fn tell_queue(&mut self, queue: &Queue, dead_letter: Option<QueueId>) {
         let change = Change::Queue {
             id: queue.id,
@@ -118,7 +127,10 @@ impl<T: Tables> Changing<'_, T> {
             config: queue.queue.config.clone(),
             dead_letter,
         };
-        self.tell(queue.group, change);
+        let target = Some(queue.target()).filter(|target| *target != queue.group);
+        for group in target.into_iter().chain([queue.group]) {
+            self.tell(group, change.clone());
+        }
     }
 
     pub(super) fn delete_queue(&mut self, name: &Name, expect: Expect) -> Changed {
@@ -130,12 +142,20 @@ impl<T: Tables> Changing<'_, T> {
             return Err(Refusal::InUse(reason));
         }
         self.revise();
-        self.tell(queue.group, Change::QueueDeleted { id: queue.id });
+        let mut groups = BTreeSet::from([queue.group, queue.delivered_to(), queue.target()]);
+        groups.extend(&queue.left);
+        for group in groups {
+            self.tell(group, Change::QueueDeleted { id: queue.id });
+        }
         let key = keys::numbered(keys::CATALOG_QUEUE, queue.id.0);
         self.tables.remove(&key);
         let topology = Arc::make_mut(self.topology);
         topology.queues.remove(name);
-        topology.placement.remove_queue(queue.id, queue.group);
+        let placement = &mut topology.placement;
+        placement.remove_queue(queue.id, queue.delivered_to());
+        if let Some(moving) = queue.moving {
+            placement.remove_queue(queue.id, moving.to);
+        }
         Ok(Outcome::Deleted)
     }
 

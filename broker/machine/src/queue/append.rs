@@ -38,7 +38,10 @@ impl Queue {
             self.delay(tables, sequence, &mut entry, due);
         }
         tables.insert(&keys::entry(self.id, sequence), entry.encode());
-        self.window.appended(sequence, &entry, due <= at);
+        // What joins behind a gap is found when that is closed.
+        if !self.is_behind(sequence) {
+            self.window.appended(sequence, &entry, due <= at);
+        }
         if self.row.entries == 0 || enqueued_at < self.row.oldest {
             self.row.oldest = enqueued_at;
         }
@@ -59,6 +62,7 @@ impl Queue {
     ) {
         entry.due = Some(due);
         self.delays.insert(sequence, due);
+        self.delayed_behind += u64::from(self.is_behind(sequence));
         tables.insert(&keys::delay(self.id, due, sequence), Vec::new());
     }
 }

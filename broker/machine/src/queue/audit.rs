@@ -79,7 +79,14 @@ impl Queue {
             (self.leases.agree(), "the lists of leases differ"),
             (self.delays.agree(), "the lists of delays differ"),
             (!self.touched, "it is touched between two batches"),
-            (self.listed == self.due(), "it is not listed when it is due"),
+            (
+                self.gap().is_none() || self.window.covered() <= self.reach().max(row.fresh),
+                "the window covers what has not come",
+            ),
+            (
+                self.coming().is_none_or(|coming| coming.agrees(row.tail)),
+                "what is to come does not agree",
+            ),
         ];
         let wrong = checks.iter().filter(|(holds, _)| !holds);
         found
@@ -129,6 +136,7 @@ impl Queue {
                 "is ready in memory past the window",
             ),
             (sequence < self.row.tail, "is past the tail"),
+            (!self.is_missing(sequence), "has come before its turn"),
             (
                 leased.is_none_or(|leased| leased == entry),
                 "is leased in another way",
@@ -165,7 +173,8 @@ impl Queue {
     }
 
     fn audit_counts(&self, found: &mut Found) {
-        let ready = found.entries - found.leased - self.delays.len().min(found.entries);
+        let held = found.leased + self.delays.len() + self.held();
+        let ready = found.entries.saturating_sub(held);
         let checks = [
             (
                 found.entries == self.row.entries,

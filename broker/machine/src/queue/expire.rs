@@ -61,6 +61,7 @@ impl Queue {
 
     fn end_delay<T: Tables>(&mut self, tables: &mut T, sequence: u64) {
         if let Some(due) = self.delays.remove(sequence) {
+            self.delayed_behind -= u64::from(self.is_behind(sequence));
             tables.remove(&keys::delay(self.id, due, sequence));
         }
     }
@@ -73,7 +74,7 @@ impl Queue {
         at: Timestamp,
         budget: usize,
     ) -> Result<usize, Fault> {
-        let Some(retention_ms) = self.rules.retention_ms else {
+        let Some(retention_ms) = self.rules.retention_ms.filter(|_| self.gap().is_none()) else {
             return Ok(0);
         };
         let mut work = 0;

@@ -2,6 +2,7 @@
 
 mod append;
 mod audit;
+mod coming;
 mod delays;
 mod entry;
 mod expire;
@@ -19,6 +20,7 @@ use std::ops::Range;
 use millrace_model::{Fault, QueueId, Refusal, Tables, Timestamp, row as form};
 
 pub(crate) use append::Arrival;
+pub(crate) use coming::{Chunk, Coming};
 pub(crate) use entry::Entry;
 pub(crate) use rules::{Rules, Settings};
 pub(crate) use settle::Dead;
@@ -53,6 +55,10 @@ pub(crate) struct Queue {
     returned: BTreeSet<u64>,
     leases: Leases,
     delays: Delays,
+    /// What is still to come, of a queue that moves here.
+    coming: Option<Coming>,
+    /// Delayed entries that joined behind those that are to come.
+    delayed_behind: u64,
     /// Whether a command of this batch may have changed the queue.
     pub(crate) touched: bool,
     /// When the index of what is due has it.
@@ -74,6 +80,8 @@ impl Queue {
             returned: BTreeSet::new(),
             leases: Leases::default(),
             delays: Delays::default(),
+            coming: None,
+            delayed_behind: 0,
             touched: false,
             listed: None,
         }
@@ -85,6 +93,7 @@ impl Queue {
         let value = value.ok_or_else(|| damaged("a queue"))?;
         let mut queue = Self::with_row(id, rules, form::decode("a queue", &value)?);
         queue.open_delays(tables)?;
+        queue.open_coming(tables)?;
         queue.open_received(tables)?;
         Ok(queue)
     }
@@ -134,15 +143,17 @@ impl Queue {
         );
         let key = keys::numbered(keys::QUEUE, self.id.0);
         tables.put(&key, form::encode(&self.row));
+        self.write_coming(tables);
     }
 
     /// The smallest sequence that an entry can have: the lowest of those received or delayed, or where the
-    /// fresh ones begin.
+    /// fresh ones begin, or those that are to come.
     fn lowest_received(&self) -> u64 {
         let lists = [
             self.leases.first_sequence(),
             self.returned.first().copied(),
             self.delays.first_sequence(),
+            self.gap().map(|coming| coming.next),
         ];
         let lowest = lists.into_iter().flatten().min();
         lowest.map_or(self.row.fresh, |lowest| lowest.min(self.row.fresh))
@@ -165,13 +176,13 @@ impl Queue {
             "queue {} holds more than it counts",
             self.id
         );
-        self.row.entries - held
+        self.row.entries - held - self.held()
     }
 
     /// How many entries it may take in yet.
     pub(crate) fn room(&self) -> u64 {
         let most = self.rules.entries_max.unwrap_or(u64::MAX);
-        most.saturating_sub(self.row.entries)
+        most.saturating_sub(self.row.entries + self.missing())
     }
 
     /// The refusal of what does not fit.
@@ -181,7 +192,9 @@ impl Queue {
 
     /// When a tick has work here: a lease or delay ends, or retention may.
     pub(crate) fn due(&self) -> Option<Timestamp> {
-        let retention = self.rules.retention_ms.filter(|_| self.row.entries > 0);
+        // The oldest may be among those that are to come: it is looked for when they have.
+        let has_oldest = self.row.entries > 0 && self.gap().is_none();
+        let retention = self.rules.retention_ms.filter(|_| has_oldest);
         let lists = [
             self.leases.first_end().map(|(at, _)| at),
             self.delays.first_end().map(|(at, _)| at),
@@ -192,7 +205,7 @@ impl Queue {
 
     /// Drops everything at once: how many entries that were, and where their rows are to be swept.
     pub(crate) fn purge(&mut self) -> (u64, Range<u64>) {
-        let entries = self.row.entries;
+        let entries = self.row.entries + self.purge_coming();
         let rows = self.row.head..self.row.tail;
         self.row = QueueRow {
             head: self.row.tail,

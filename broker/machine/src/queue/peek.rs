@@ -28,13 +28,15 @@ impl Queue {
             Some(sequence) => Some(at.since(self.read(tables, *sequence)?.enqueued_at) / 1_000),
             None => None,
         };
+        let coming = self.coming();
+        let and = |counted: u64, coming: Option<u64>| counted + coming.unwrap_or(0);
         Ok(QueueCounters {
-            ready: self.ready(),
-            leased: self.leases.len(),
-            delayed: self.delays.len(),
+            ready: and(self.ready() + self.held(), coming.map(|it| it.ready)),
+            leased: and(self.leases.len(), coming.map(|it| it.leased)),
+            delayed: and(self.delays.len(), coming.map(|it| it.delayed)),
             rewindable: 0,
             oldest_ready_age_seconds: age,
-            bytes: self.row.bytes,
+            bytes: and(self.row.bytes, coming.map(|it| it.bytes)),
         })
     }
 

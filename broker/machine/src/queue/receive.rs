@@ -139,12 +139,13 @@ impl Queue {
 
     /// Reads ahead when the window is empty, so that it holds an entry unless none is left to read.
     pub(super) fn fill<T: Tables>(&mut self, tables: &T) -> Result<(), Fault> {
-        while self.window.is_empty() && self.window.covered() < self.row.tail {
-            let from = self.delays.past(self.window.covered());
+        let reach = self.reach();
+        while self.window.is_empty() && self.window.covered() < reach {
+            let from = self.delays.past(self.window.covered()).min(reach);
             let from = keys::entry(self.id, from);
-            let until = keys::entry(self.id, self.row.tail);
+            let until = keys::entry(self.id, reach);
             let rows = tables.scan(&from, &until, WINDOW_SCAN)?;
-            let mut covered = self.row.tail;
+            let mut covered = reach;
             for (key, value) in &rows {
                 let sequence = keys::sequence(key).ok_or_else(|| damaged("an entry"))?;
                 if self.delays.get(sequence).is_none() {

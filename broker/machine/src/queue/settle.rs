@@ -87,6 +87,8 @@ impl Queue {
         });
         if holds {
             Ok(())
+        } else if self.is_missing(receipt.sequence) {
+            Err(Refusal::QueueMoving(self.rules.name.to_string()))
         } else {
             Err(Refusal::ReceiptExpired)
         }

@@ -84,6 +84,19 @@ impl Script {
                 let (group, applied) = world.carry(GroupId(line.word(0).parse().unwrap()));
                 return Some(show::applied(group, &applied));
             }
+            "hand-over" => {
+                let most = line.number("max").unwrap_or(u64::MAX);
+                let most = usize::try_from(most).unwrap();
+                let (group, applied) = world.hand_over(QueueId(line.id(0)), most);
+                return Some(show::applied(group, &applied));
+            }
+            "ask" => {
+                let to = GroupId(line.number("group").unwrap() as u32);
+                let revision = Revision(line.number("revision").unwrap());
+                let (group, applied) = world.ask(QueueId(line.id(0)), revision, to);
+                return Some(show::applied(group, &applied));
+            }
+            "hand-over-anew" => world.forget_taken(QueueId(line.id(0))),
             "outbox" => {
                 let to = GroupId(line.word(0).parse().unwrap());
                 let mut boxes = world.data.machine.outboxes();
@@ -128,6 +141,11 @@ impl Script {
                 return vec![rows.filter(|key| key[0] == tag).count().to_string()];
             }
             "topology" => Query::Topology,
+            "moving" => Query::Moving(QueueId(line.id(0))),
+            "remembered" => Query::Remembered {
+                queue: QueueId(line.id(0)),
+                key: line.deduplication().unwrap().key,
+            },
             "component" => Query::Component(line.word(0).to_owned()),
             "counters" => Query::Counters(QueueId(line.id(0))),
             "peek" => Query::Peek {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use millrace_machine::Applied;
 use millrace_model::command::{Adopt, Change};
-use millrace_model::outcome::{Lease, Settled};
+use millrace_model::outcome::{Lease, Settled, Taken};
 use millrace_model::query::{EntryState, ParkedEvent, Peeked};
 use millrace_model::{Answer, FormatVersion, GroupId, Outcome, Refusal, Timestamp, Topology};
 
@@ -79,8 +79,24 @@ fn outcome(group: &Group, outcome: &Outcome) -> Vec<String> {
         }
         Outcome::Ticked { work } => format!("did {work}"),
         Outcome::Carried(upto) => format!("carried up to {upto}"),
+        Outcome::TakenOver(taken) => {
+            let taken: Vec<_> = taken.iter().map(self::taken).collect();
+            format!("needs {}", taken.join(", "))
+        }
     };
     vec![line]
+}
+
+/// What a queue that moves needs next.
+fn taken(taken: &Taken) -> String {
+    match taken {
+        Taken::Waits => "to wait".to_owned(),
+        Taken::Begin => "the beginning".to_owned(),
+        Taken::Entries { next } => format!("entries from {next}"),
+        Taken::Keys { after: None } => "keys".to_owned(),
+        Taken::Keys { after: Some(key) } => format!("keys after {}", key[15]),
+        Taken::Done => "nothing".to_owned(),
+    }
 }
 
 fn accepted(event: &Result<millrace_model::outcome::Accepted, Refusal>) -> String {
@@ -132,6 +148,9 @@ pub(crate) fn answer(group: &Group, answer: &Answer) -> Vec<String> {
         Answer::Peeked(entries) => entries.iter().map(|entry| peeked(group, entry)).collect(),
         Answer::Parked(events) => events.iter().map(|event| parked(group, event)).collect(),
         Answer::Topology(topology) => self::topology(topology),
+        Answer::Moving(entries) => vec![format!("{entries} are not handed over")],
+        Answer::Remembered(None) => vec!["not remembered".to_owned()],
+        Answer::Remembered(Some(results)) => results.iter().map(accepted).collect(),
         Answer::Audit(audit) => vec![format!("violations {:?}", audit.violations)],
     }
 }
@@ -184,8 +203,14 @@ fn topology(topology: &Topology) -> Vec<String> {
         let (created, updated) = (set.created_at.0, set.updated_at.0);
         let (id, version) = (queue.id, set.version);
         let group = group_of(queue.group);
+        let moving = queue.moving.map_or_else(String::new, |it| {
+            let verb = if it.leaves { "leaves" } else { "is to leave" };
+            format!(" {verb} group {} for {}", it.from, it.to)
+        });
+        let left = queue.left.iter().map(|it| format!(" left group {it}"));
+        let left: String = left.collect();
         lines.push(format!(
-            "queue {name} q{id} version {version} created {created} updated {updated}{group}"
+            "queue {name} q{id} version {version} created {created} updated {updated}{group}{moving}{left}"
         ));
     }
     for ((name, version), plugin) in &topology.plugins {
@@ -219,6 +244,22 @@ pub(crate) fn news(news: &Adopt) -> Vec<String> {
         Change::TopicDeleted { id } => format!("topic t{id} gone"),
         Change::SubscriptionDeleted { id } => format!("subscription s{id} gone"),
         Change::SubscriptionGone { id } => format!("subscription s{id} gone for good"),
+        Change::QueueLeaves { id, to, revision } => {
+            format!("queue q{id} leaves for group {to} since {revision}")
+        }
+        Change::QueueAwaited {
+            id,
+            name,
+            dead_letter,
+            from,
+            revision,
+            ..
+        } => {
+            let dead = dead_letter.map_or_else(String::new, |id| format!(" dead letters to q{id}"));
+            format!("queue {name} q{id} awaited from group {from} since {revision}{dead}")
+        }
+        Change::QueueStays { id } => format!("queue q{id} stays"),
+        Change::QueueLeft { id, revision } => format!("queue q{id} left since {revision}"),
     }));
     lines
 }

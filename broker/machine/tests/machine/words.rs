@@ -104,7 +104,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    fn deduplication(&self) -> Option<Deduplication> {
+    pub(crate) fn deduplication(&self) -> Option<Deduplication> {
         let key = self.number("key")?;
         let mut bytes = [0; 16];
         bytes[8..].copy_from_slice(&key.to_be_bytes());
@@ -225,6 +225,16 @@ pub(crate) fn catalog(line: &Line<'_>) -> Option<Proposal> {
         },
         "forget" => CatalogCommand::Forget {
             upto: Revision(line.word(0).parse().unwrap()),
+        },
+        "move-queue" => CatalogCommand::MoveQueue {
+            name: line.name(0),
+            to: GroupId(line.number("group").unwrap() as u32),
+        },
+        "leave" => CatalogCommand::Leave {
+            revision: Revision(line.word(0).parse().unwrap()),
+        },
+        "end-move" => CatalogCommand::EndMove {
+            revision: Revision(line.word(0).parse().unwrap()),
         },
         "raise-version" => CatalogCommand::RaiseVersion {
             to: FormatVersion(line.word(0).parse().unwrap()),

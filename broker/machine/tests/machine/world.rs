@@ -3,8 +3,12 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use millrace_machine::{Applied, Machine, MemoryTables};
-use millrace_model::{Batch, Command, GroupId, Outcome, PayloadRef, Proposal, Timestamp};
+use millrace_machine::{Applied, Machine, MemoryTables, Portion};
+use millrace_model::command::Part;
+use millrace_model::outcome::Taken;
+use millrace_model::{
+    Batch, Command, GroupId, Outcome, PayloadRef, Proposal, QueueId, Revision, Timestamp,
+};
 
 /// One group: a machine and the bodies that it applied.
 pub(crate) struct Group {
@@ -58,6 +62,33 @@ impl Group {
         assert_eq!(references, holders as u64, "references and their holders");
     }
 
+    /// The next part of a queue that leaves, at most so many entries of it.
+    pub(crate) fn portion(&self, queue: QueueId, taken: Taken, most: usize) -> Option<Proposal> {
+        let portion = self.machine.next_part(queue, taken).unwrap()?;
+        let Portion {
+            mut take_over,
+            mut places,
+        } = portion;
+        if let Part::Entries { until, entries, .. } = &mut take_over.part
+            && entries.len() > most
+        {
+            *until = entries[most].sequence;
+            entries.truncate(most);
+            places.truncate(most);
+        }
+        if let Part::Keys { keys, is_last, .. } = &mut take_over.part
+            && keys.len() > most
+        {
+            *is_last = false;
+            keys.truncate(most);
+        }
+        let texts = places.iter().map(|place| self.text(*place).into());
+        Some(Proposal {
+            payloads: texts.collect(),
+            command: Command::TakeOver(take_over),
+        })
+    }
+
     /// Opens the machine again from its rows.
     pub(crate) fn reopen(&mut self) {
         let tables = self.machine.tables().clone();
@@ -83,6 +114,8 @@ pub(crate) struct World {
     pub(crate) at: Timestamp,
     /// The data groups that are not looked at.
     others: BTreeMap<GroupId, Group>,
+    /// How far queues are handed over, as whoever does it knows.
+    taken: BTreeMap<QueueId, Taken>,
 }
 
 impl World {
@@ -92,6 +125,7 @@ impl World {
             data: Group::new(GroupId::DATA),
             at: Timestamp(0),
             others: BTreeMap::new(),
+            taken: BTreeMap::new(),
         }
     }
 
@@ -117,6 +151,40 @@ impl World {
         let target = self.others.entry(to).or_insert_with(|| Group::new(to));
         let applied = target.apply(self.at, vec![proposal]);
         (target, applied)
+    }
+
+    /// Hands over the next part of a queue that leaves, at most so many entries of it.
+    pub(crate) fn hand_over(&mut self, queue: QueueId, most: usize) -> (&Group, Applied) {
+        let mut departures = self.data.machine.departures();
+        let departure = departures.find(|it| it.queue == queue).expect("it leaves");
+        let taken = self.taken.get(&queue).copied().unwrap_or(Taken::Begin);
+        let portion = self.data.portion(queue, taken, most).expect("a part");
+        let target = self.others.entry(departure.to);
+        let target = target.or_insert_with(|| Group::new(departure.to));
+        let applied = target.apply(self.at, vec![portion]);
+        if let Outcome::TakenOver(taken) = &applied.outcomes[0] {
+            self.taken.insert(queue, taken[0]);
+        }
+        (target, applied)
+    }
+
+    /// Asks another group whether it is ready for a queue.
+    pub(crate) fn ask(
+        &mut self,
+        queue: QueueId,
+        revision: Revision,
+        to: GroupId,
+    ) -> (&Group, Applied) {
+        let part = self.data.machine.ask_part(revision, vec![queue]);
+        let ask = Proposal::bare(Command::TakeOver(part.take_over));
+        let target = self.others.entry(to).or_insert_with(|| Group::new(to));
+        let applied = target.apply(self.at, vec![ask]);
+        (target, applied)
+    }
+
+    /// Whoever hands over forgets how far it is: the next one begins again.
+    pub(crate) fn forget_taken(&mut self, queue: QueueId) {
+        self.taken.remove(&queue);
     }
 
     /// Makes the data group adopt what the catalog has for it.

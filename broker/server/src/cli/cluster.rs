@@ -8,7 +8,7 @@ use hyper::Method;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
-use super::{ClientArgs, Output, output};
+use super::{ClientArgs, Output, moving, output};
 use crate::client::{Client, Payload, Route};
 use crate::config::member;
 
@@ -49,6 +49,16 @@ enum ClusterVerb {
         #[arg(long)]
         group: Option<u32>,
     },
+    /// Move a queue to another data group while it is used, with the queues that dead letters tie to it
+    Move {
+        /// The queue
+        queue: String,
+        /// The group
+        group: u32,
+        /// Longest wait until it is there, in seconds; 0 does not wait
+        #[arg(long, default_value_t = 3_600)]
+        wait: u64,
+    },
 }
 
 /// Runs a `cluster` command.
@@ -67,6 +77,9 @@ pub(crate) async fn run(args: ClusterArgs) -> Result<()> {
                 |group| json!({ "node": node, "group": group }),
             );
             post(&mut client, Route::of(["v1", "cluster", "transfer"]), &body).await?;
+        }
+        ClusterVerb::Move { queue, group, wait } => {
+            return moving::run(&mut client, out, &queue, group, wait).await;
         }
     }
     status(&mut client, out).await

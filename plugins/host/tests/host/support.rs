@@ -121,6 +121,8 @@ impl World {
             group: GroupId::DATA,
             name: name(queue),
             queue: versioned(revision, serde_json::from_value(json!({})).unwrap()),
+            moving: None,
+            left: vec![],
         };
         self.topology
             .queues

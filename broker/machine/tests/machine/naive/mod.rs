@@ -74,6 +74,7 @@ impl Naive {
             Command::Deliver(deliver) => self.deliver(deliver, places),
             Command::Delivered(delivered) => self.delivered(delivered),
             Command::Tick => self.tick(),
+            Command::TakeOver(_) => panic!("the model knows nothing of moves"),
         }
     }
 
@@ -108,6 +109,10 @@ impl Naive {
             Change::TopicDeleted { id } => drop(self.topics.remove(id)),
             Change::SubscriptionGone { id } => self.gone(*id),
             Change::SubscriptionDeleted { id } => drop(self.parked.remove(id)),
+            Change::QueueLeaves { .. }
+            | Change::QueueAwaited { .. }
+            | Change::QueueStays { .. }
+            | Change::QueueLeft { .. } => panic!("the model knows nothing of moves"),
         }
     }
 
