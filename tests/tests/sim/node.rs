@@ -27,7 +27,8 @@ fn options(scene: &Scene, node: u64) -> ClusterOptions {
     options.peer_listen = "0.0.0.0:7441".parse().unwrap();
     options.data_groups = Some(scene.groups);
     options.snapshot_bytes = scene.snapshot_bytes;
-    options.log.segment_bytes = 128 << 10;
+    // Small, so that segments come and go; three quarters of it hold what is batched after a stall.
+    options.log.segment_bytes = 384 << 10;
     options.log.cache_bytes = 64 << 10;
     options.log.free_segments_max = 3;
     // More than a full disk has left, see `simulation::set_full`.

@@ -14,11 +14,14 @@ use millrace_model::{
     TopicConfig, TopicId, Unavailable,
 };
 
+use openraft::async_runtime::WatchReceiver as _;
 use tempfile::TempDir;
 
 use super::life::configure;
 use super::rig::{PATIENCE, Rig, free_address};
 use crate::Cluster;
+use crate::peer::snapshot;
+use crate::snapshot::Builder;
 
 /// The group of a topic, and a queue in each of two groups.
 struct World {
@@ -332,5 +335,22 @@ async fn founders_with_different_numbers_of_groups_form_no_cluster_and_say_why()
     rig.start(2).await;
     rig.settle().await;
     assert_eq!(rig.running[&2].data_groups().len(), 2);
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn snapshots_of_two_groups_reach_a_node_at_once() {
+    let rig = Rig::with_groups(3, 2).await;
+    let from = &rig.running[&1].node;
+    let sends = from.data.iter().map(|group| async {
+        let metrics = group.raft.metrics().borrow_watched().clone();
+        let membership = metrics.membership_config.membership();
+        let lanes = from.peers.to(2, membership.get_node(&2).unwrap());
+        let snapshot = Builder::build(&group.applier, true).unwrap();
+        snapshot::send(&lanes, group.id.0, &metrics.vote, &snapshot).await
+    });
+    for sent in futures::future::join_all(sends).await {
+        sent.unwrap();
+    }
     rig.stop().await;
 }
