@@ -12,6 +12,13 @@ mod real {
     };
     pub(crate) use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
+    /// Reads what the page cache has, and waits for no disk: `WouldBlock`, or fewer bytes, when that is not all.
+    pub(crate) fn read_cached(file: &File, buffer: &mut [u8], at: u64) -> std::io::Result<usize> {
+        let mut parts = [std::io::IoSliceMut::new(buffer)];
+        let read = rustix::io::preadv2(file, &mut parts, at, rustix::io::ReadWriteFlags::NOWAIT);
+        Ok(read?)
+    }
+
     /// Whether there is anything at `path`.
     pub fn exists(path: &std::path::Path) -> bool {
         path.exists()

@@ -14,6 +14,7 @@ use crate::log::group_state::GroupState;
 use crate::log::op::Action;
 use crate::log::payload::Source;
 use crate::log::record::Body;
+use crate::log::segment::SegmentFile;
 use crate::log::shared::Shared;
 use crate::log::state::State;
 use crate::log::{LogEntry, LogError, LogId, LogPin, SegmentId, Space, read};
@@ -185,7 +186,7 @@ impl GroupLog {
                 Source::Memory(entry) => entry,
                 Source::Disk { file, place } => {
                     self.count_disk_read(place.slot.body_len as usize);
-                    read::entry(&file, self.group, &place)?
+                    read::entry(&file, self.group, &place, SegmentFile::read_at)?
                 }
             });
         }

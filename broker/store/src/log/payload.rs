@@ -8,8 +8,9 @@ use bytes::Bytes;
 use millrace_model::{GroupId, PayloadRef};
 
 use crate::log::index::Place;
+use crate::log::read::{self, Fill};
 use crate::log::segment::SegmentFile;
-use crate::log::{GroupLog, LogEntry, LogError, read};
+use crate::log::{GroupLog, LogEntry, LogError};
 
 /// Bytes between two payloads of an entry up to which one read is cheaper than two.
 const GAP_BYTES: usize = 64 << 10;
@@ -43,7 +44,8 @@ impl GroupLog {
         let place = PayloadRef { index, offset, len };
         let source = self.source(&self.shared.lock(), index)?;
         check(self.group, &source, &place)?;
-        self.resolve(&source, offset as usize, offset as usize + len as usize)
+        let from = offset as usize;
+        self.resolve(&source, from, from + len as usize, SegmentFile::read_at)
     }
 
     /// Many payloads, answered in the order asked; neighbours are read from disk together.
@@ -51,57 +53,43 @@ impl GroupLog {
     /// # Errors
     /// As [`GroupLog::payload`], for the first that fails.
     pub fn payloads(&self, places: &[PayloadRef]) -> Result<Vec<Bytes>, LogError> {
-        let sources = self.sources_of(places, |_| true)?.unwrap_or_default();
-        self.resolve_all(&sources, places)
+        let sources = self.sources_of(places)?;
+        self.resolve_all(&sources, places, SegmentFile::read_at)
     }
 
-    /// As [`GroupLog::payloads`], of those that are in memory; `None` when one of them is not.
-    ///
-    /// # Errors
-    /// `OutOfBody`.
-    pub fn payloads_in_memory(
-        &self,
-        places: &[PayloadRef],
-    ) -> Result<Option<Vec<Bytes>>, LogError> {
-        let sources = self.sources_of(places, |source| matches!(source, Source::Memory(_)));
-        let Ok(Some(sources)) = sources else {
-            return Ok(None);
-        };
-        self.resolve_all(&sources, places).map(Some)
+    /// As [`GroupLog::payloads`], of those that are in memory or in the page cache: waits for no disk. `None` when one of them is
+    /// not there, or anything else is wrong, which [`GroupLog::payloads`] tells.
+    pub fn payloads_at_hand(&self, places: &[PayloadRef]) -> Option<Vec<Bytes>> {
+        let sources = self.sources_of(places).ok()?;
+        let found = self.resolve_all(&sources, places, SegmentFile::read_cached);
+        found.ok()
     }
 
-    /// Where the entries of `places` are to be had; `None` as soon as `will_do` says no of one.
-    fn sources_of(
-        &self,
-        places: &[PayloadRef],
-        will_do: impl Fn(&Source) -> bool,
-    ) -> Result<Option<BTreeMap<u64, Source>>, LogError> {
+    /// Where the entries of `places` are to be had.
+    fn sources_of(&self, places: &[PayloadRef]) -> Result<BTreeMap<u64, Source>, LogError> {
         let mut sources = BTreeMap::new();
         let state = self.shared.lock();
         for place in places {
             if let Entry::Vacant(vacant) = sources.entry(place.index) {
-                let source = self.source(&state, place.index)?;
-                if !will_do(&source) {
-                    return Ok(None);
-                }
-                vacant.insert(source);
+                vacant.insert(self.source(&state, place.index)?);
             }
         }
-        Ok(Some(sources))
+        Ok(sources)
     }
 
     fn resolve_all(
         &self,
         sources: &BTreeMap<u64, Source>,
         places: &[PayloadRef],
+        fill: Fill,
     ) -> Result<Vec<Bytes>, LogError> {
         for place in places {
             check(self.group, &sources[&place.index], place)?;
         }
         let mut found = vec![Bytes::new(); places.len()];
         for neighbours in neighbours(places) {
-            let bytes =
-                self.resolve(&sources[&neighbours.index], neighbours.from, neighbours.to)?;
+            let source = &sources[&neighbours.index];
+            let bytes = self.resolve(source, neighbours.from, neighbours.to, fill)?;
             for at in neighbours.members {
                 let from = places[at].offset as usize - neighbours.from;
                 found[at] = bytes.slice(from..from + places[at].len as usize);
@@ -110,12 +98,19 @@ impl GroupLog {
         Ok(found)
     }
 
-    fn resolve(&self, source: &Source, from: usize, to: usize) -> Result<Bytes, LogError> {
+    fn resolve(
+        &self,
+        source: &Source,
+        from: usize,
+        to: usize,
+        fill: Fill,
+    ) -> Result<Bytes, LogError> {
         match source {
             Source::Memory(entry) => Ok(entry.body.slice(from..to)),
             Source::Disk { file, place } => {
+                let bytes = read::slice(file, self.group, place, from, to, fill)?;
                 self.count_disk_read(to - from);
-                read::slice(file, self.group, place, from, to)
+                Ok(bytes)
             }
         }
     }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use millrace_model::GroupId;
 
-use crate::fault::Damage;
+use crate::fault::{Damage, IoFault};
 use crate::log::index::{Place, Slot};
 use crate::log::record::{
     BLOCK_BYTES, HEADER_BYTES, Header, Kind, blocks_are_sound, body_is_sound, record_bytes,
@@ -12,15 +12,19 @@ use crate::log::record::{
 use crate::log::segment::SegmentFile;
 use crate::log::{LogEntry, LogError};
 
+/// How bytes of a segment are read: [`SegmentFile::read_at`], or [`SegmentFile::read_cached`].
+pub(crate) type Fill = fn(&SegmentFile, &mut [u8], u32) -> Result<(), IoFault>;
+
 /// Reads the entry of `group` at `place`.
 pub(crate) fn entry(
     file: &SegmentFile,
     group: GroupId,
     place: &Place,
+    fill: Fill,
 ) -> Result<LogEntry, LogError> {
     let Slot { offset, body_len } = place.slot;
     let mut record = vec![0; record_bytes(body_len as usize)];
-    file.read_at(&mut record, offset)?;
+    fill(file, &mut record, offset)?;
     let header = check_header(file, group, place, &record)?;
     let start = HEADER_BYTES + table_bytes(body_len as usize);
     let end = start + body_len as usize;
@@ -43,6 +47,7 @@ pub(crate) fn slice(
     place: &Place,
     from: usize,
     to: usize,
+    fill: Fill,
 ) -> Result<Bytes, LogError> {
     let Slot { offset, body_len } = place.slot;
     let body_len = body_len as usize;
@@ -51,10 +56,10 @@ pub(crate) fn slice(
         "the caller compared {from}..{to} with the length {body_len}"
     );
     if body_len <= BLOCK_BYTES {
-        return Ok(entry(file, group, place)?.body.slice(from..to));
+        return Ok(entry(file, group, place, fill)?.body.slice(from..to));
     }
     let mut head = vec![0; HEADER_BYTES + table_bytes(body_len)];
-    file.read_at(&mut head, offset)?;
+    fill(file, &mut head, offset)?;
     let header = check_header(file, group, place, &head)?;
     let table = &head[HEADER_BYTES..];
     if crc32c::crc32c(table) != header.body_sum {
@@ -69,7 +74,8 @@ pub(crate) fn slice(
     let end = to.next_multiple_of(BLOCK_BYTES).min(body_len);
     let mut blocks = vec![0; end - start];
     let at = head.len() + start;
-    file.read_at(
+    fill(
+        file,
         &mut blocks,
         offset + u32::try_from(at).expect("the body lies within the segment"),
     )?;

@@ -123,6 +123,21 @@ impl SegmentFile {
         header
     }
 
+    /// Fills `buffer` from `offset`, if all of it is in the page cache.
+    ///
+    /// # Errors
+    /// It is not, or the file system cannot tell.
+    pub(crate) fn read_cached(&self, buffer: &mut [u8], offset: u32) -> Result<(), IoFault> {
+        let read = disk::read_cached(&self.file, buffer, offset.into());
+        let whole = read.and_then(|count| {
+            let is_whole = count == buffer.len();
+            is_whole
+                .then_some(())
+                .ok_or_else(|| io::ErrorKind::WouldBlock.into())
+        });
+        whole.map_err(|error| IoFault::at("read", &self.path)(error))
+    }
+
     /// Fills `buffer` from `offset`; what lies beyond the end of the file reads as zeros.
     pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u32) -> Result<(), IoFault> {
         let mut filled = 0;

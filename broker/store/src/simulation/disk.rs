@@ -273,6 +273,11 @@ pub fn exists(path: &Path) -> bool {
     disk.image.names.contains_key(path) || disk.image.folders.contains(path)
 }
 
+/// As [`File::read_at`]: all is at hand.
+pub(crate) fn read_cached(file: &File, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+    file.read_at(buffer, at)
+}
+
 /// A simulated disk has one process.
 pub(crate) fn flock(_: &File, _: rustix::fs::FlockOperation) -> rustix::io::Result<()> {
     Ok(())

@@ -36,16 +36,14 @@ impl Payloads {
         places.iter().map(|place| self.one(*place, floor)).collect()
     }
 
-    /// As [`Payloads::read`], of those that are in memory: waits for no disk. `None` when one of them is not.
-    ///
-    /// # Errors
-    /// A payload lies beyond its entry.
-    pub fn read_memory(&self, places: &[PayloadRef]) -> Result<Option<Vec<Bytes>>, Fault> {
+    /// As [`Payloads::read`], of those that are in memory or in the page cache: waits for no disk. `None` when one of them is
+    /// not there, or anything else is wrong, which [`Payloads::read`] tells.
+    pub fn at_hand(&self, places: &[PayloadRef]) -> Option<Vec<Bytes>> {
         let floor = self.tables.floor();
         if places.iter().any(|place| place.index <= floor) {
-            return Ok(None);
+            return None;
         }
-        self.log.payloads_in_memory(places).map_err(failed)
+        self.log.payloads_at_hand(places)
     }
 
     fn one(&self, place: PayloadRef, floor: u64) -> Result<Bytes, Fault> {
