@@ -211,8 +211,9 @@ impl PeekArgs {
     }
 }
 
-const LIST_COLUMNS: [&str; 5] = [
+const LIST_COLUMNS: [&str; 6] = [
     "name",
+    "group",
     "visibility_seconds",
     "retention_seconds",
     "delay_seconds",
