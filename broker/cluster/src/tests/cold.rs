@@ -1,5 +1,6 @@
 //! Payloads that are not in memory.
 
+use std::fs::File;
 use std::path::Path;
 use std::pin::pin;
 use std::process::Command;
@@ -16,7 +17,10 @@ use crate::Cluster;
 /// Makes the kernel forget the bytes of all files in `folder`.
 fn leave_page_cache(folder: &Path) {
     for file in std::fs::read_dir(folder).unwrap() {
-        let input = format!("if={}", file.unwrap().path().display());
+        let path = file.unwrap().path();
+        // It forgets only what is on the disk.
+        File::open(&path).unwrap().sync_all().unwrap();
+        let input = format!("if={}", path.display());
         let dropped = Command::new("dd")
             .args([&input, "iflag=nocache", "count=0"])
             .output();
