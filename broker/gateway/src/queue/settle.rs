@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use super::located::{MOVE_MAX, located};
+use super::located::{MOVE_MAX, located, moving};
 use super::receive::check_visibility;
 use crate::call::Call;
 use crate::gateway::unexpected;
@@ -221,10 +221,6 @@ async fn settle_all(
         attempt += 1;
         wait(attempt).await;
     }
-}
-
-fn moving(call: &Call) -> Refusal {
-    Refusal::QueueMoving(call.param("queue").to_owned())
 }
 
 async fn settle_once(
