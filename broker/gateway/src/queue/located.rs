@@ -39,6 +39,8 @@ where
         // Handed on whole: a long poll must not keep an old catalog alive.
         let refusal = match work(topology, queue).await? {
             Ok(done) => return Ok(done),
+            // The groups know its number alone.
+            Err(Refusal::QueueMoving(_)) => moving(call),
             Err(refusal) => refusal,
         };
         let may_be_elsewhere = call.gateway.ledger().data_groups().len() > 1
@@ -58,4 +60,9 @@ where
         wait(attempt).await;
         topology = call.fresh().await?;
     }
+}
+
+/// The refusal of what is on the way with the queue that the path names.
+pub(super) fn moving(call: &Call) -> Refusal {
+    Refusal::QueueMoving(call.param("queue").to_owned())
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use super::located::{MOVE_MAX, located};
+use super::located::{MOVE_MAX, located, moving};
 use super::receive::check_visibility;
 use crate::body::Response;
 use crate::call::Call;
@@ -221,10 +221,6 @@ async fn settle_all(
         attempt += 1;
         wait(attempt).await;
     }
-}
-
-fn moving(call: &Call) -> Refusal {
-    Refusal::QueueMoving(call.param("queue").to_owned())
 }
 
 async fn settle_once(

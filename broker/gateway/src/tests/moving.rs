@@ -142,7 +142,10 @@ async fn requests_wait_for_a_queue_that_moves_and_give_up_after_a_while() {
                     .await
             }
         };
-        assert_eq!(refused.expect(503).code(), "queue_moving", "{path}");
+        let refused = refused.expect(503);
+        assert_eq!(refused.code(), "queue_moving", "{path}");
+        let detail = refused.json()["detail"].to_string();
+        assert!(detail.contains("work"), "{path}: {detail}");
     }
     // Begun, it serves all but what has not come.
     door.ledger.begin_moves();
