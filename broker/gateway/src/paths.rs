@@ -2,6 +2,7 @@
 //!
 //! Paths are matched by matchit, as axum does it; what lies between it and a handler is a call.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::LazyLock;
 
@@ -40,10 +41,9 @@ enum Text {
 }
 
 /// What one path has.
-#[derive(Default)]
 struct Methods {
     routes: Vec<&'static Route>,
-    allow: Option<HeaderValue>,
+    allow: HeaderValue,
 }
 
 /// The route of a method and a path. `HEAD` is a `GET` whose answer hyper sends without its body.
@@ -58,7 +58,7 @@ pub(crate) fn find(method: &Method, path: &str) -> Found {
     };
     let routes = &matched.value.routes;
     match routes.iter().find(|route| route.method == *method) {
-        None => (matched.value.allow.as_ref()).map_or(Found::NoPath, Found::NoMethod),
+        None => Found::NoMethod(&matched.value.allow),
         Some(route) => match Params::read(path, &matched.params) {
             Some(params) => Found::Route(route, params),
             None => Found::NotText,
@@ -67,16 +67,15 @@ pub(crate) fn find(method: &Method, path: &str) -> Found {
 }
 
 fn paths() -> Router<Methods> {
-    let mut paths = Router::new();
+    let mut by_path = BTreeMap::<&str, Vec<&'static Route>>::new();
     for route in routes::all() {
-        if paths.at(route.path).is_err() {
-            let inserted = paths.insert(route.path, Methods::default());
-            inserted.expect("the table has well-formed paths");
-        }
-        // A pattern matches itself.
-        let own = paths.at_mut(route.path).expect("just inserted").value;
-        own.routes.push(route);
-        own.allow = Some(allow(&own.routes));
+        by_path.entry(route.path).or_default().push(route);
+    }
+    let mut paths = Router::new();
+    for (path, routes) in by_path {
+        let allow = allow(&routes);
+        let inserted = paths.insert(path, Methods { routes, allow });
+        inserted.expect("the table has well-formed paths");
     }
     paths
 }
@@ -173,6 +172,8 @@ mod tests {
             (Method::GET, "*", "no path"),
             (Method::PATCH, "/v1/queues", "GET, HEAD"),
             (Method::POST, "/v1/queues/q", "GET, PUT, DELETE, HEAD"),
+            (Method::POST, "/v1/plugins/check", "check_plugin"),
+            (Method::POST, "/v1/plugins/p", "GET, HEAD"),
         ] {
             assert_eq!(found(&method, path), want, "{method} {path}");
         }
