@@ -1,6 +1,8 @@
 //! What the broker uses of fjall, on maps in memory. Batches are durable in order: a crash keeps all up to some point
 //! behind the last sync. Keyspaces, and what is ingested, are durable at once, as fjall has them.
 
+mod options;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::{Bound, RangeBounds};
@@ -8,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Loss, node_of, world};
+
+pub(crate) use options::*;
 
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 type Image = BTreeMap<String, Arc<Rows>>;
@@ -131,52 +135,6 @@ impl From<std::io::Error> for Error {
 pub(crate) enum PersistMode {
     Buffer,
     SyncAll,
-}
-
-/// What is not simulated.
-#[derive(Clone, Copy)]
-pub(crate) enum CompressionType {
-    None,
-}
-
-/// What is not simulated.
-#[derive(Default)]
-pub(crate) struct KeyspaceCreateOptions;
-
-impl KeyspaceCreateOptions {
-    pub(crate) fn max_memtable_size(self, _: u64) -> Self {
-        self
-    }
-
-    pub(crate) fn with_kv_separation(self, _: Option<KvSeparationOptions>) -> Self {
-        self
-    }
-}
-
-/// What is not simulated.
-#[derive(Default)]
-pub(crate) struct KvSeparationOptions;
-
-impl KvSeparationOptions {
-    pub(crate) fn compression(self, _: CompressionType) -> Self {
-        self
-    }
-
-    pub(crate) fn separation_threshold(self, _: u32) -> Self {
-        self
-    }
-
-    pub(crate) fn file_target_size(self, _: u64) -> Self {
-        self
-    }
-
-    pub(crate) fn staleness_threshold(self, _: f32) -> Self {
-        self
-    }
-
-    pub(crate) fn age_cutoff(self, _: f32) -> Self {
-        self
-    }
 }
 
 /// Opens a database.
