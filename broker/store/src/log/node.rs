@@ -134,7 +134,8 @@ impl Log {
     }
 
     /// Writes and syncs everything that waits, records the end in the watermark, and stops the writer. Operations after
-    /// it get `Closed`; reads still work. Further calls do nothing.
+    /// it get `Closed`, and so does what waits for room that the disk does not have: nobody was told that it is
+    /// written. Reads still work. Further calls do nothing.
     ///
     /// # Errors
     /// The failure of the last write or sync, or an earlier one.
@@ -160,7 +161,11 @@ impl Log {
         );
         // Nothing is written from here on: others may have the files. Dropping the file would do the same, later.
         let _ = disk::flock(&self.lock, rustix::fs::FlockOperation::Unlock);
-        written
+        match written {
+            // The writer gave up waiting for room, which is no failure of what it wrote.
+            Err(error) if matches!(*error, LogError::Closed) => Ok(()),
+            written => written,
+        }
     }
 }
 

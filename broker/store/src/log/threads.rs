@@ -56,7 +56,7 @@ impl Threads {
         let written = self.writer.join();
         // It has nothing to tell, and a panic in it was printed.
         let _ = self.maker.join();
-        written.unwrap_or_else(|_| Err(Arc::new(LogError::Closed)))
+        written.unwrap_or_else(|_| Err(Arc::new(LogError::WriterPanicked)))
     }
 }
 

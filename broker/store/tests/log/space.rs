@@ -73,6 +73,7 @@ fn writes_wait_on_a_disk_without_room_and_go_on_when_segments_are_given_back() {
     assert_eq!(group.payload(300, 0, 1000).unwrap(), body(300, 1000));
     // The purge itself waits behind 300; consumers that were ahead of it help.
     group.flushed(durable, &live(&[]));
+    log.close().expect("what waits for room is no failure");
     drop(log);
     assert!(told[299].recv().unwrap().is_err(), "closed while it waited");
     let log = Log::open(dir.path(), limited(8)).unwrap();
