@@ -9,14 +9,11 @@ use millrace_model::ledger::{ChangeError, MemberChange};
 use millrace_model::{
     Answer, Command, GroupId, Ledger as _, Proposal, Query, QueueConfig, QueueId, Unavailable,
 };
-use openraft::async_runtime::WatchReceiver as _;
 use tempfile::TempDir;
 
 use super::life::{ack, events, queue, receive, send};
 use super::rig::{PATIENCE, Rig, free_address, send_at_last};
-use crate::group::Group;
 use crate::leadership::Leader;
-use crate::members::{self, GroupChange};
 use crate::{Cluster, ClusterOptions};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -367,36 +364,6 @@ async fn a_node_is_added_catches_up_votes_and_is_removed() {
     assert!(matches!(gone, Err(ChangeError::NotFound(_))), "{gone:?}");
     send_at_last(&rig.follower(), orders, "without the first leader").await;
     rig.assert_equal().await;
-    rig.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_of_voters_goes_on_when_its_client_goes_away() {
-    let rig = Rig::formed(3).await;
-    let leader = rig.running[&rig.leader()].clone();
-    let group = Arc::clone(leader.node.group(GroupId::DATA).unwrap());
-    let voters = |group: &Group| {
-        let metrics = group.raft.server_metrics().borrow_watched().clone();
-        let membership = metrics.membership_config.membership();
-        (
-            membership.get_joint_config().len(),
-            membership.voter_ids().count(),
-        )
-    };
-    let out = rig.running.keys().find(|node| **node != rig.leader());
-    let removed = members::change(&group, GroupChange::Remove(*out.unwrap()));
-    let half_done = async {
-        while voters(&group).0 < 2 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::select! {
-        biased;
-        () = half_done => {}
-        removed = removed => removed.unwrap(),
-    }
-    rig.wait("end of the change", || voters(&group) == (1, 2))
-        .await;
     rig.stop().await;
 }
 
