@@ -1,28 +1,38 @@
 //! Many requests become one log entry.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use millrace_model::{Batch, Outcome, Proposal, Timestamp, Unavailable, limit};
 use openraft::errors::ClientWriteError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use crate::clock::Clock;
+use crate::leadership::{Leader, Leadership};
 use crate::types::{Body, Callback, Outcomes, Raft, WriteResult};
 
-/// What a caller of [`Batcher::submit`] waits for.
-pub(crate) type Reply = oneshot::Receiver<Result<Outcome, Unavailable>>;
+/// How often it is looked whether this node still leads, while a batch is not answered.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// After so many looks in a row at which it does not, the batch is answered. A leader that was handed the lead has
+/// committed what was under way long before.
+const LOOKS_WITHOUT_LEAD: u32 = 7;
+
+/// What becomes of a command.
+type Answered = Result<Outcome, Unavailable>;
 
 /// Collects the commands of one group and proposes them, many to an entry.
 ///
-/// There is no linger: a batch leaves as soon as fewer than [`limit::BATCHES_IN_FLIGHT_MAX`] are under way, and takes
-/// along what has come meanwhile. So an idle broker answers at once and a busy one makes large batches by itself.
+/// There is no linger: a batch leaves as soon as none is under way, and takes along what has come meanwhile. So an idle
+/// broker answers at once and a busy one makes large batches by itself: of 64 clients 24 commands, where two under way
+/// would be 14 each, and four be 8 and cost three times the syncs.
+///
+/// Whatever was handed in is answered: one task watches the batch under way for all who wait, with one timer.
 pub(crate) struct Batcher {
     queue: mpsc::UnboundedSender<Waiting>,
     load: Arc<Load>,
-    raft: Raft,
-    slots: Arc<Semaphore>,
-    clock: Arc<Clock>,
 }
 
 /// How much waits, and what went through.
@@ -39,58 +49,50 @@ pub(crate) struct Load {
 struct Waiting {
     proposal: Proposal,
     bytes: usize,
-    reply: oneshot::Sender<Result<Outcome, Unavailable>>,
+    reply: oneshot::Sender<Answered>,
 }
 
 impl Batcher {
-    /// Starts the batcher of the group that `raft` agrees on, and whose time `clock` shows.
-    pub(crate) fn start(raft: Raft, clock: Arc<Clock>) -> Self {
+    /// Starts the batcher of the group that `raft` agrees on, whose time `clock` shows and whose leader `leadership`
+    /// tells. A batch that is not answered after `patience` never is.
+    pub(crate) fn start(
+        raft: Raft,
+        clock: Arc<Clock>,
+        leadership: Arc<Leadership>,
+        patience: Duration,
+    ) -> Self {
         let (queue, waiting) = mpsc::unbounded_channel();
         let load = Arc::new(Load::default());
-        let slots = Arc::new(Semaphore::new(limit::BATCHES_IN_FLIGHT_MAX));
-        tokio::spawn(run(
-            waiting,
-            raft.clone(),
-            Arc::clone(&slots),
-            Arc::clone(&load),
-            Arc::clone(&clock),
-        ));
-        Self {
-            queue,
-            load,
+        let proposer = Proposer {
             raft,
-            slots,
             clock,
-        }
+            leadership,
+            load: Arc::clone(&load),
+            patience,
+        };
+        tokio::spawn(proposer.run(waiting));
+        Self { queue, load }
     }
 
-    /// Hands `proposal` in. The queue is bounded by count and bytes, not by the channel.
+    /// Commits `proposal`.
     ///
     /// # Errors
-    /// [`Unavailable::Overloaded`] when too much waits, [`Unavailable::NotReady`] when the group has stopped.
-    pub(crate) async fn submit(&self, proposal: Proposal) -> Result<Reply, Unavailable> {
+    /// [`Unavailable::Overloaded`] when too much waits (the queue is bounded by count and bytes, not by the channel),
+    /// [`Unavailable::NotReady`] when the group has stopped or its log does not answer, [`Unavailable::NoQuorum`] when it
+    /// was not proposed since this node leads no more, [`Unavailable::OutcomeUnknown`] when it was.
+    pub(crate) async fn commit(&self, proposal: Proposal) -> Answered {
         let (reply, answer) = oneshot::channel();
         let bytes = proposal.bytes();
-        let alone = self.load.admit(bytes)?;
+        self.load.admit(bytes)?;
         let waiting = Waiting {
             proposal,
             bytes,
             reply,
         };
-        // Nothing waits and nothing is under way: the batch would be this command alone, so no other task need be woken.
-        let idle = alone && self.slots.available_permits() == limit::BATCHES_IN_FLIGHT_MAX;
-        match Arc::clone(&self.slots).try_acquire_owned() {
-            Ok(slot) if idle => {
-                let batch = vec![waiting];
-                // Boxed, as it is rare on a busy broker: the future of every commit is copied with what it may hold.
-                Box::pin(send(&self.raft, &self.load, &self.clock, batch, slot)).await;
-            }
-            _ => self
-                .queue
-                .send(waiting)
-                .map_err(|_| Unavailable::NotReady("the group has stopped".to_owned()))?,
-        }
-        Ok(answer)
+        self.queue
+            .send(waiting)
+            .map_err(|_| Unavailable::NotReady("the group has stopped".to_owned()))?;
+        answer.await.unwrap_or(Err(Unavailable::OutcomeUnknown))
     }
 
     /// What went through.
@@ -100,8 +102,8 @@ impl Batcher {
 }
 
 impl Load {
-    /// Counts one command in; whether it is the only one that waits.
-    fn admit(&self, bytes: usize) -> Result<bool, Unavailable> {
+    /// Counts one command in.
+    fn admit(&self, bytes: usize) -> Result<(), Unavailable> {
         let commands = self.commands.fetch_add(1, Ordering::Relaxed);
         let waiting = self.bytes.fetch_add(bytes, Ordering::Relaxed);
         if commands >= limit::PROPOSALS_WAITING_MAX || waiting >= limit::PROPOSALS_WAITING_BYTES_MAX
@@ -109,7 +111,7 @@ impl Load {
             self.leave(1, bytes);
             return Err(Unavailable::Overloaded);
         }
-        Ok(commands == 0)
+        Ok(())
     }
 
     fn leave(&self, commands: usize, bytes: usize) {
@@ -123,44 +125,139 @@ impl Load {
     }
 }
 
-async fn run(
-    mut queue: mpsc::UnboundedReceiver<Waiting>,
-    raft: Raft,
-    slots: Arc<Semaphore>,
-    load: Arc<Load>,
-    clock: Arc<Clock>,
-) {
-    let mut left_over = None;
-    loop {
-        let first = match left_over.take() {
-            Some(first) => first,
-            None => match queue.recv().await {
-                Some(first) => first,
-                None => return,
-            },
-        };
-        let slot = Arc::clone(&slots)
-            .acquire_owned()
-            .await
-            .expect("the semaphore is never closed");
-        let (batch, next) = gather(first, &mut queue);
-        left_over = next;
-        send(&raft, &load, &clock, batch, slot).await;
+/// Those who wait for the batch under way: answered by the log or by who watches it, whoever is first.
+#[derive(Clone)]
+struct Replies(Arc<Mutex<Vec<oneshot::Sender<Answered>>>>);
+
+impl Replies {
+    fn take(&self) -> Vec<oneshot::Sender<Answered>> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-async fn send(
-    raft: &Raft,
-    load: &Load,
-    clock: &Clock,
-    batch: Vec<Waiting>,
-    slot: OwnedSemaphorePermit,
-) {
-    load.leave(batch.len(), batch.iter().map(|waiting| waiting.bytes).sum());
-    load.batches.fetch_add(1, Ordering::Relaxed);
-    load.proposed
-        .fetch_add(batch.len() as u64, Ordering::Relaxed);
-    propose(raft, clock.now(), batch, slot).await;
+/// The batch under way.
+struct UnderWay {
+    replies: Replies,
+    /// Ready when the log has answered.
+    done: oneshot::Receiver<()>,
+    /// How often the disk had hung before.
+    hangs: u64,
+}
+
+/// The task that proposes.
+struct Proposer {
+    raft: Raft,
+    clock: Arc<Clock>,
+    leadership: Arc<Leadership>,
+    load: Arc<Load>,
+    patience: Duration,
+}
+
+impl Proposer {
+    async fn run(self, mut queue: mpsc::UnboundedReceiver<Waiting>) {
+        let mut left_over = None;
+        loop {
+            let first = match left_over.take() {
+                Some(first) => first,
+                None => match queue.recv().await {
+                    Some(first) => first,
+                    None => return,
+                },
+            };
+            let (batch, next) = gather(first, &mut queue);
+            left_over = next;
+            let mut under_way = self.propose(batch).await;
+            if !self.watch(&mut under_way).await {
+                if let Some(waiting) = left_over.take() {
+                    self.refuse(waiting);
+                }
+                self.refuse_all(&mut queue, under_way.done).await;
+            }
+        }
+    }
+
+    async fn propose(&self, batch: Vec<Waiting>) -> UnderWay {
+        let bytes = batch.iter().map(|waiting| waiting.bytes).sum();
+        self.load.leave(batch.len(), bytes);
+        self.load.batches.fetch_add(1, Ordering::Relaxed);
+        let commands = batch.len() as u64;
+        self.load.proposed.fetch_add(commands, Ordering::Relaxed);
+        let (proposals, replies): (Vec<_>, Vec<_>) = batch
+            .into_iter()
+            .map(|waiting| (waiting.proposal, waiting.reply))
+            .unzip();
+        let body = Batch::encode(self.clock.now(), proposals);
+        let replies = Replies(Arc::new(Mutex::new(replies)));
+        let (answered, done) = oneshot::channel();
+        let hangs = self.leadership.hangs();
+        let waiting = replies.clone();
+        let callback = Callback::new(move |result: WriteResult| {
+            answer(result, waiting.take());
+            // Whoever watches may have stopped.
+            let _ = answered.send(());
+        });
+        let proposed = self.raft.client_write_ff(Body(body), Some(callback)).await;
+        if let Err(fatal) = proposed {
+            tracing::error!(%fatal, "the group takes no more commands");
+        }
+        UnderWay {
+            replies,
+            done,
+            hangs,
+        }
+    }
+
+    /// Waits until the log has answered the batch; whether it has. When it takes too long, or another one leads, nobody
+    /// here can tell what comes of it, and those who wait are told so.
+    async fn watch(&self, under_way: &mut UnderWay) -> bool {
+        let deadline = Instant::now() + self.patience;
+        let mut looks = 0;
+        while looks < LOOKS_WITHOUT_LEAD && Instant::now() < deadline {
+            let look_at = deadline.min(Instant::now() + LOOK_EVERY);
+            let done = tokio::time::timeout_at(look_at, &mut under_way.done).await;
+            match done {
+                Ok(_) => return true,
+                // It cannot be applied before this disk goes on, whoever leads.
+                Err(_) if self.leadership.hangs() != under_way.hangs => break,
+                Err(_) if self.leadership.is_here() => looks = 0,
+                Err(_) => looks += 1,
+            }
+        }
+        for reply in under_way.replies.take() {
+            let _ = reply.send(Err(Unavailable::OutcomeUnknown));
+        }
+        false
+    }
+
+    /// Refuses whatever comes until the log has answered: it would wait behind what nobody can tell the end of.
+    async fn refuse_all(
+        &self,
+        queue: &mut mpsc::UnboundedReceiver<Waiting>,
+        mut done: oneshot::Receiver<()>,
+    ) {
+        loop {
+            tokio::select! {
+                biased;
+                _ = &mut done => return,
+                waiting = queue.recv() => match waiting {
+                    Some(waiting) => self.refuse(waiting),
+                    None => return,
+                },
+            }
+        }
+    }
+
+    /// It was not proposed and never will be: another node may take it.
+    fn refuse(&self, waiting: Waiting) {
+        self.load.leave(1, waiting.bytes);
+        let unavailable = match self.leadership.leader() {
+            Leader::Alone => {
+                Unavailable::NotReady("the log does not answer: its disk may hang".to_owned())
+            }
+            _ => Unavailable::NoQuorum,
+        };
+        let _ = waiting.reply.send(Err(unavailable));
+    }
 }
 
 /// Takes what waits, up to the limits of a batch; gives back the one that did not fit.
@@ -181,22 +278,11 @@ fn gather(
     (batch, None)
 }
 
-async fn propose(raft: &Raft, at: Timestamp, batch: Vec<Waiting>, slot: OwnedSemaphorePermit) {
-    let (proposals, replies): (Vec<_>, Vec<_>) = batch
-        .into_iter()
-        .map(|waiting| (waiting.proposal, waiting.reply))
-        .unzip();
-    let body = Batch::encode(at, proposals);
-    let callback = Callback::new(move |result: WriteResult| {
-        drop(slot);
-        answer(result, replies);
-    });
-    if let Err(fatal) = raft.client_write_ff(Body(body), Some(callback)).await {
-        tracing::error!(%fatal, "the group takes no more commands");
+fn answer(result: WriteResult, replies: Vec<oneshot::Sender<Answered>>) {
+    if replies.is_empty() {
+        // They were told that nobody knows.
+        return;
     }
-}
-
-fn answer(result: WriteResult, replies: Vec<oneshot::Sender<Result<Outcome, Unavailable>>>) {
     match result {
         Ok(response) => {
             let Outcomes(outcomes) = response.data;

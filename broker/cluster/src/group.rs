@@ -29,15 +29,8 @@ use crate::types::{Member, Raft};
 /// How long a read waits for a majority to answer a heartbeat when the lease has run out.
 const HEARTBEAT_MAX: Duration = Duration::from_millis(250);
 
-/// How often a commit that is not answered yet looks whether this node still leads.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
-
 /// How long a leader that was asked for by hand is left alone.
 const WISHED_FOR: Duration = Duration::from_secs(600);
-
-/// After so many looks in a row at which it does not, the commit is answered. A leader that was handed the lead has
-/// committed what was under way long before.
-const LOOKS_WITHOUT_LEAD: u32 = 7;
 
 /// One Raft group of this node: its agreement, its batcher, its apply lane.
 pub(crate) struct Group {
@@ -58,8 +51,7 @@ pub(crate) struct Group {
     /// Its time.
     pub(crate) clock: Arc<Clock>,
     /// Who leads it.
-    pub(crate) leadership: Leadership,
-    commit_timeout: Duration,
+    pub(crate) leadership: Arc<Leadership>,
     damage: OnceLock<Fault>,
     /// Since when, and in which term, this node leads as somebody asked for by hand.
     wished: Mutex<Option<(u64, Instant)>>,
@@ -87,18 +79,23 @@ impl Group {
             .await
             .map_err(|error| fault(&error))?;
         let clock = Arc::new(Clock::new(Arc::clone(&view)));
-        let batcher = Batcher::start(raft.clone(), Arc::clone(&clock));
+        let leadership = Arc::new(Leadership::of(&raft));
+        let batcher = Batcher::start(
+            raft.clone(),
+            Arc::clone(&clock),
+            Arc::clone(&leadership),
+            options.commit_timeout,
+        );
         Ok(Self {
             id,
             view,
             log,
             payloads: applier.payloads(),
             applier,
-            leadership: Leadership::of(&raft),
+            leadership,
             raft,
             batcher,
             clock,
-            commit_timeout: options.commit_timeout,
             damage: OnceLock::new(),
             wished: Mutex::new(None),
         })
@@ -181,23 +178,7 @@ impl Group {
 
     /// Commits one command here.
     pub(crate) async fn commit(&self, proposal: Proposal) -> Result<Outcome, Unavailable> {
-        let hangs = self.leadership.hangs();
-        let mut reply = self.batcher.submit(proposal).await?;
-        let deadline = Instant::now() + self.commit_timeout;
-        let mut looks = 0;
-        // It was handed to the log: when it takes too long, or another one leads, nobody here can tell what comes of it.
-        while looks < LOOKS_WITHOUT_LEAD && Instant::now() < deadline {
-            let look_at = deadline.min(Instant::now() + LOOK_EVERY);
-            match tokio::time::timeout_at(look_at, &mut reply).await {
-                Ok(Ok(outcome)) => return outcome,
-                Ok(Err(_)) => break,
-                // It cannot be applied before this disk goes on, whoever leads.
-                Err(_) if self.leadership.hangs() != hangs => break,
-                Err(_) if self.leadership.is_here() => looks = 0,
-                Err(_) => looks += 1,
-            }
-        }
-        Err(Unavailable::OutcomeUnknown)
+        self.batcher.commit(proposal).await
     }
 
     /// Asks what is applied here.

@@ -1,6 +1,8 @@
 //! Bodies. Those of requests are read here: bounded in size, in time, and in what all of them together take.
 
+use std::pin::pin;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -42,15 +44,14 @@ pub(crate) async fn read(
 ) -> Result<Bytes, Failure> {
     check_encoding(&call.head.headers)?;
     let time = call.gateway.config().body_read_max;
-    let whole = collect(call, &mut body, limit, code);
-    let answer = tokio::time::timeout(time, whole).await;
-    let failure = match answer {
-        Ok(Ok(bytes)) => {
+    let whole = within(time, collect(call, &mut body, limit, code)).await;
+    let failure = match whole {
+        Some(Ok(bytes)) => {
             call.unread.store(false, Ordering::Relaxed);
             return Ok(bytes);
         }
-        Ok(Err(failure)) => failure,
-        Err(_) => return Err(too_slow(time)),
+        Some(Err(failure)) => failure,
+        None => return Err(too_slow(time)),
     };
     // A client that waits for "100 Continue" has sent nothing yet, and reading on would ask for it.
     if failure.status() != StatusCode::BAD_REQUEST && !call.head.headers.contains_key(EXPECT) {
@@ -58,6 +59,15 @@ pub(crate) async fn read(
         call.unread.store(unread, Ordering::Relaxed);
     }
     Err(failure)
+}
+
+/// What comes of `whole` in time. Most bodies came with their heads, and need no timer.
+async fn within<T>(time: Duration, whole: impl Future<Output = T>) -> Option<T> {
+    let mut whole = pin!(whole);
+    match futures::poll!(&mut whole) {
+        Poll::Ready(whole) => Some(whole),
+        Poll::Pending => tokio::time::timeout(time, whole).await.ok(),
+    }
 }
 
 async fn collect(

@@ -1,4 +1,5 @@
-//! A client's connection, in which the answers that hyper gives by itself become ours.
+//! A client's connection, in which the answers that hyper gives by itself become ours, small answers leave in one piece, and
+//! a client that sends no whole head in time is cut.
 //!
 //! hyper answers a head that it cannot read with a status and nothing else, and asks no handler. Reading heads a second time, or giving hyper
 //! room for any number of headers, would cost every request; looking at what begins an answer costs two comparisons.
@@ -6,6 +7,8 @@
 use std::future::Future as _;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -14,7 +17,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use crate::problem::PROBLEM_JSON;
 use crate::{Gateway, door};
@@ -24,6 +27,9 @@ const BARE_BYTES_MAX: usize = 160;
 
 /// The line that every answer of hyper's own has, and none of ours with a body.
 const EMPTY: &str = "\r\ncontent-length: 0\r\n";
+
+/// Answers up to so many bytes, head and body, leave in one piece: for the kernel two pieces cost more than the copy.
+const ONE_PIECE_BYTES_MAX: usize = 1024;
 
 /// How long, and for how many bytes, the connection of a client that was answered so is still read: what it has
 /// sent and nobody reads would make the kernel reset the connection, and the answer be lost.
@@ -38,6 +44,55 @@ pub(crate) struct Connection {
     /// answer is flushed as a whole.
     is_flushed: bool,
     instead: Option<Instead>,
+    head: HeadTimer,
+}
+
+/// How long a client may take for a head, counted from the end of the answer before. hyper has the same, but makes, sets
+/// and drops a timer for every request; this one is set again when it has run out.
+struct HeadTimer {
+    /// Whether a request is being served: then no head is waited for.
+    is_serving: Arc<AtomicBool>,
+    /// Since when a head is waited for.
+    since: Instant,
+    max: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl HeadTimer {
+    /// Ready when the client has taken too long.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(self.max)));
+        while timer.as_mut().poll(cx).is_ready() {
+            let until = self.since + self.max;
+            if self.is_serving.load(Ordering::Relaxed) {
+                timer.as_mut().reset(Instant::now() + self.max);
+            } else if until <= Instant::now() {
+                return Poll::Ready(());
+            } else {
+                timer.as_mut().reset(until);
+            }
+        }
+        Poll::Pending
+    }
+}
+
+/// A request of a connection is being served, as long as this lives.
+pub(crate) struct Serving(Arc<AtomicBool>);
+
+impl Serving {
+    /// From now on.
+    pub(crate) fn begin(flag: &Arc<AtomicBool>) -> Self {
+        flag.store(true, Ordering::Relaxed);
+        Self(Arc::clone(flag))
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
 }
 
 /// An answer in place of hyper's.
@@ -52,12 +107,24 @@ struct Instead {
 
 impl Connection {
     pub(crate) fn new(stream: TcpStream, gateway: Gateway) -> Self {
+        let head = HeadTimer {
+            is_serving: Arc::default(),
+            since: Instant::now(),
+            max: gateway.config().head_read_max,
+            timer: None,
+        };
         Self {
             stream: TokioIo::new(stream),
             gateway,
             is_flushed: true,
             instead: None,
+            head,
         }
+    }
+
+    /// What is to be told of requests that are being served, see [`Serving`].
+    pub(crate) fn is_serving(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.head.is_serving)
     }
 
     /// Whether `bytes` are an answer of hyper's own, or the rest of one; then ours is ready to be written.
@@ -106,6 +173,18 @@ impl Connection {
     }
 }
 
+/// All of `parts` in `piece`, if they fit.
+fn one_piece<'p>(parts: &[IoSlice<'_>], piece: &'p mut [u8]) -> Option<&'p [u8]> {
+    let mut length = 0;
+    for part in parts {
+        piece
+            .get_mut(length..length + part.len())?
+            .copy_from_slice(part);
+        length += part.len();
+    }
+    Some(&piece[..length])
+}
+
 /// The head and status, if that is all there is and it is hyper's: each answer of ours has an id.
 fn bare(bytes: &[u8]) -> Option<(&str, StatusCode)> {
     let head = std::str::from_utf8(bytes).ok()?;
@@ -142,7 +221,16 @@ impl Read for Connection {
         cx: &mut Context<'_>,
         buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, buffer) {
+            return Poll::Ready(read);
+        }
+        // A client that reads its answer slowly is the kernel's to cut.
+        if !self.is_flushed || self.head.is_serving.load(Ordering::Relaxed) {
+            return Poll::Pending;
+        }
+        ready!(self.head.poll(cx));
+        tracing::debug!("a client sent no whole request in time");
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -168,17 +256,26 @@ impl Write for Connection {
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         // An answer without a body is one part.
-        if let [bytes] = parts
-            && self.takes_over(bytes)
-        {
-            return self.poll_instead(cx, bytes.len());
+        if let [bytes] = parts {
+            return self.poll_write(cx, bytes);
         }
         self.is_flushed = false;
-        Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
+        let mut piece = [0; ONE_PIECE_BYTES_MAX];
+        match one_piece(parts, &mut piece) {
+            Some(bytes) => Pin::new(&mut self.stream).poll_write(cx, bytes),
+            None => Pin::new(&mut self.stream).poll_write_vectored(cx, parts),
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.is_flushed = true;
+        if !self.is_flushed {
+            self.is_flushed = true;
+            self.head.since = Instant::now();
+            // So that the timer wakes this task: hyper reads on when there is something to read.
+            if !self.head.is_serving.load(Ordering::Relaxed) {
+                let _ = self.head.poll(cx);
+            }
+        }
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 

@@ -141,7 +141,10 @@ pub(crate) fn check_range(pointer: &str, value: u64, least: u64, most: u64) -> R
 
 /// An answer with a JSON body.
 pub(crate) fn answer(status: StatusCode, body: &impl Serialize) -> Response {
-    let text = serde_json::to_vec(body).expect("answers have string keys only");
+    /// Room for the answer to one event.
+    const BYTES: usize = 256;
+    let mut text = Vec::with_capacity(BYTES);
+    serde_json::to_writer(&mut text, body).expect("answers have string keys only");
     raw(status, text)
 }
 

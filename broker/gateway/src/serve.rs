@@ -8,13 +8,12 @@ use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioTimer;
 use hyper_util::server::graceful::GracefulShutdown;
 use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::connection::Connection;
+use crate::connection::{Connection, Serving};
 use crate::{Gateway, door};
 
 /// How long to wait after the operating system refused a connection: it has run out of file descriptors, and
@@ -34,10 +33,15 @@ pub async fn serve(listener: TcpListener, gateway: Gateway, shutdown: impl Futur
             () = &mut shutdown => break,
         };
         let stream = Connection::new(stream, gateway.clone());
-        let gateway = gateway.clone();
+        let (gateway, is_serving) = (gateway.clone(), stream.is_serving());
         let service = service_fn(move |request| {
+            let serving = Serving::begin(&is_serving);
             let answer = door::answer(gateway.clone(), request);
-            async { Ok::<_, Infallible>(answer.await) }
+            async {
+                let answer = answer.await;
+                drop(serving);
+                Ok::<_, Infallible>(answer)
+            }
         });
         let connection = protocol.serve_connection(stream, service);
         let connection = graceful.watch(connection);
@@ -56,15 +60,12 @@ pub async fn serve(listener: TcpListener, gateway: Gateway, shutdown: impl Futur
     }
 }
 
-/// HTTP/1.1 with its bounds. Without `pipeline_flush`: while it has unread input it does not flush the answer
-/// to a head that it cannot read (hyper 1.12).
+/// HTTP/1.1 with its bounds; the one on the time of a head is the connection's. Without `pipeline_flush`: while it has
+/// unread input it does not flush the answer to a head that it cannot read (hyper 1.12).
 fn protocol(gateway: &Gateway) -> http1::Builder {
     let config = gateway.config();
     let mut protocol = http1::Builder::new();
-    protocol
-        .timer(TokioTimer::new())
-        .header_read_timeout(config.head_read_max)
-        .max_buf_size(config.head_bytes_max);
+    protocol.max_buf_size(config.head_bytes_max);
     protocol
 }
 

@@ -111,10 +111,6 @@ pub const BATCH_COMMANDS_MAX: usize = 512;
 /// Bytes after which a batch is closed. One larger command travels alone.
 pub const BATCH_BYTES_MAX: usize = 512 * 1024;
 
-/// Most batches of one group between proposal and outcome. What comes meanwhile makes the next one: with 1, 64 clients
-/// fill 24 commands into a batch, with 2 they fill 14, and with 4 they fill 8 and pay for three times the syncs.
-pub const BATCHES_IN_FLIGHT_MAX: usize = 1;
-
 /// Most commands of one group that wait for a batch; past it a request gets 429.
 pub const PROPOSALS_WAITING_MAX: usize = 8_192;
 

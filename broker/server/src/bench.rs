@@ -45,7 +45,7 @@ use crate::runtime;
 /// When the broker cannot be started or reached, or when requests failed (after the report).
 pub(crate) fn run(args: BenchArgs) -> Result<()> {
     probe::raise_file_limit();
-    runtime::bench()?.block_on(run_scenario(args))
+    runtime::bench(args.threads())?.block_on(run_scenario(args))
 }
 
 async fn run_scenario(args: BenchArgs) -> Result<()> {

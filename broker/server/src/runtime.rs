@@ -5,10 +5,6 @@ use std::num::NonZero;
 
 use tokio::runtime::{Builder, Runtime};
 
-/// Worker threads of the load generator. Two keep a two-core machine busy, and a fixed number keeps figures comparable
-/// across machines.
-const BENCH_WORKERS: usize = 2;
-
 /// The runtime of `serve`, and of the floor server that it is measured against: so many workers, or one for each core
 /// but one.
 ///
@@ -27,13 +23,13 @@ pub(crate) fn server(workers: Option<usize>) -> io::Result<Runtime> {
         .build()
 }
 
-/// The runtime of the load generator.
+/// The runtime of the load generator, on so many threads.
 ///
 /// # Errors
 /// When the operating system refuses the threads.
-pub(crate) fn bench() -> io::Result<Runtime> {
+pub(crate) fn bench(threads: usize) -> io::Result<Runtime> {
     Builder::new_multi_thread()
-        .worker_threads(BENCH_WORKERS)
+        .worker_threads(threads)
         .thread_name("bench")
         .enable_all()
         .build()

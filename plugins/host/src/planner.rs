@@ -1,5 +1,6 @@
 //! [`Planner`]: the plans of one request in the making.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
@@ -86,13 +87,7 @@ impl<'p> Planner<'p> {
             .routes
             .get(self.shared, &request.route, &request.topology)?;
         let Some(only) = &request.only else {
-            return self
-                .stop(
-                    &route,
-                    &route.subscriptions.iter().collect::<Vec<_>>(),
-                    &travellers,
-                )
-                .await;
+            return self.stop(&route, &route.subscriptions, &travellers).await;
         };
         // A subscription that changed since the caller looked is planned as the caller knows it.
         match route.find(only) {
@@ -124,27 +119,22 @@ impl<'p> Planner<'p> {
         let route = self
             .routes
             .get(self.shared, route, &self.request.topology)?;
-        self.stop(
-            &route,
-            &route.subscriptions.iter().collect::<Vec<_>>(),
-            travellers,
-        )
-        .await
+        self.stop(&route, &route.subscriptions, travellers).await
     }
 
     /// All events that are at one topic: first the plugins, at the same time, then the decisions in order.
     async fn stop(
         &mut self,
         route: &ReadyRoute,
-        ready: &[&Ready],
+        ready: &[impl Borrow<Ready>],
         travellers: &[Traveller],
     ) -> Result<(), PlanError> {
         let request = self.request;
         let parsed: Vec<OnceLock<Option<Value>>> = std::iter::repeat_with(OnceLock::new)
             .take(travellers.len())
             .collect();
-        let runs = ready
-            .iter()
+        let ready = || ready.iter().map(Borrow::borrow);
+        let runs = ready()
             .enumerate()
             .filter(|(_, ready)| runs(ready))
             .map(async |(at, ready)| {
@@ -152,7 +142,7 @@ impl<'p> Planner<'p> {
             });
         let mut verdicts: BTreeMap<usize, Verdicts> =
             try_join_all(runs).await?.into_iter().collect();
-        for (at, ready) in ready.iter().enumerate() {
+        for (at, ready) in ready().enumerate() {
             match verdicts.remove(&at) {
                 Some(verdicts) => self.follow(route, ready, travellers, verdicts)?,
                 None => self.forward(route, ready, travellers, &parsed)?,

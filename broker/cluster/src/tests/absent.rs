@@ -19,17 +19,27 @@ async fn what_was_under_way_when_its_leader_was_cut_off_is_answered_soon() {
     gates.values().for_each(|gate| gate.set_open(false));
     // Under its lease it still takes commits.
     let start = Instant::now();
-    let command = Command::Send(Send {
-        queue: orders,
-        deduplication: None,
-        delay_ms: None,
-    });
-    let payloads = vec![Bytes::from_static(b"under way")];
-    let sent = leader.commit(GroupId::DATA, Proposal { command, payloads });
-    let answered = sent.await;
+    let send = |event: &'static [u8]| {
+        let command = Command::Send(Send {
+            queue: orders,
+            deduplication: None,
+            delay_ms: None,
+        });
+        let payloads = vec![Bytes::from_static(event)];
+        leader.commit(GroupId::DATA, Proposal { command, payloads })
+    };
+    let behind = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        send(b"behind it").await
+    };
+    let (answered, refused) = tokio::join!(send(b"under way"), behind);
     assert!(
         matches!(answered, Err(Unavailable::OutcomeUnknown)),
         "{answered:?}"
+    );
+    assert!(
+        matches!(refused, Err(Unavailable::NoQuorum)),
+        "what was never proposed is refused: {refused:?}"
     );
     let took = start.elapsed();
     assert!(took < Duration::from_secs(5), "{took:?}");

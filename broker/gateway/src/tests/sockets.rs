@@ -1,6 +1,6 @@
 //! The door on a real socket: what a client could hold open is bounded, and a bad request costs one answer.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -217,16 +217,70 @@ async fn slow_heads_and_slow_bodies_are_cut() {
     );
 }
 
+/// A receive that waits for so many seconds.
+fn long_poll(seconds: u32) -> String {
+    let body = format!(r#"{{"wait_seconds":{seconds}}}"#);
+    format!(
+        "POST /v1/queues/work/receive HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+#[tokio::test]
+async fn the_time_of_a_head_begins_with_the_answer_before() {
+    let config = GatewayConfig {
+        head_read_max: Duration::from_millis(400),
+        ..GatewayConfig::default()
+    };
+    let server = server(config).await;
+    let mut stream = server.connect().await;
+    // Served for longer than a head may take, twice, with a pause in between that is shorter.
+    for _ in 0..2 {
+        stream
+            .write_all(long_poll(1).as_bytes())
+            .await
+            .expect("sent");
+        let text = timeout(Duration::from_secs(5), answer(&mut stream)).await;
+        assert!(text.expect("in time").ends_with(r#"{"messages":[]}"#));
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    // A byte now and then is no head.
+    let began = Instant::now();
+    let mut dripped = Vec::new();
+    let (mut read, mut write) = stream.split();
+    let drip = async {
+        for byte in b"GET /livez HTTP/1.1\r\nhost: example.com\r\n".repeat(100) {
+            if write.write_all(&[byte]).await.is_err() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        _ = read.read_to_end(&mut dripped) => {}
+        () = drip => panic!("it may drip for ever"),
+    }
+    assert!(
+        began.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        began.elapsed()
+    );
+    // A client that sends nothing at all loses its connection as well.
+    let mut idle = server.connect().await;
+    idle.write_all(LIVE).await.expect("sent");
+    answer(&mut idle).await;
+    let closed = timeout(Duration::from_secs(5), idle.read_to_end(&mut dripped)).await;
+    closed.expect("cut").expect("closed");
+}
+
 #[tokio::test]
 async fn stopping_answers_long_polls_and_ends() {
     let mut server = server(GatewayConfig::default()).await;
     let mut stream = server.connect().await;
-    let body = r#"{"wait_seconds":30}"#;
-    let request = format!(
-        "POST /v1/queues/work/receive HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    stream.write_all(request.as_bytes()).await.expect("sent");
+    stream
+        .write_all(long_poll(30).as_bytes())
+        .await
+        .expect("sent");
     tokio::time::sleep(Duration::from_millis(100)).await;
     server
         .stop

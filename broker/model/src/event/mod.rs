@@ -144,8 +144,12 @@ impl Event {
     }
 
     fn encode(&self) -> Bytes {
-        let data_bytes = self.data.bytes().len();
-        let mut text = Vec::with_capacity(data_bytes + data_bytes / 3 + 256);
+        let data_bytes = match &self.data {
+            Data::Json(json) => json.len(),
+            // Escaped, or as base64.
+            other => other.bytes().len() / 3 * 4,
+        };
+        let mut text = Vec::with_capacity(data_bytes + 256);
         let attributes = Attributes(self);
         let written = match &self.data {
             Data::Json(_) => serde_json::to_writer(&mut text, &attributes),

@@ -7,6 +7,9 @@ use serde::Serialize;
 
 use crate::cli::{JsonArg, OutputForm};
 
+/// Threads that make the load: two keep a two-core machine busy, and a fixed number keeps figures comparable across
+/// machines.
+const THREADS: u16 = 2;
 /// Connections of a scenario that does not say otherwise.
 const CONNECTIONS: usize = 64;
 /// Waiting receivers of `idle`.
@@ -52,6 +55,9 @@ pub(crate) struct BenchArgs {
     /// Connections, half of them publishing where there are receivers [default: 64; idle: 2000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     connections: Option<u32>,
+    /// Threads that make the load
+    #[arg(long, value_name = "N", default_value_t = THREADS, value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: u16,
     /// Events of one publish; more than one go out in the batch mode of CloudEvents
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     batch: u32,
@@ -92,6 +98,10 @@ pub(crate) struct BenchArgs {
 }
 
 impl BenchArgs {
+    pub(super) fn threads(&self) -> usize {
+        usize::from(self.threads)
+    }
+
     pub(super) fn connections(&self) -> usize {
         let default = if self.scenario == Scenario::Idle {
             IDLE_CONNECTIONS
