@@ -60,16 +60,17 @@ impl Client {
                 self.ack(queue, vec![message.lease.receipt]).await;
                 continue;
             }
-            self.plant_copy(queue, message).await;
             self.scene
                 .received(self.node, queue.name.as_str(), message, asked_at);
+            self.plant_copy(queue, message).await;
         }
         messages
     }
 
-    /// Leaves a dead letter where it was, if it is asked for.
+    /// Leaves a dead letter where it was, if it is asked for. Without a key it may be in both.
     async fn plant_copy(&self, queue: &Queue, message: &Message) {
-        if queue.name.as_str() == DEAD && self.scene.is_planted(Plant::Copy) {
+        let is_seen = queue.name.as_str() == DEAD && self.scene.is_once(&message.event);
+        if is_seen && self.scene.is_planted(Plant::Copy) {
             let source = self.cluster.topology().queues[&name(FOUR)].id;
             let event = message.event.clone();
             self.send_planted(queue.group, source, event).await;

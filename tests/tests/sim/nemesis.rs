@@ -10,7 +10,7 @@ use millrace_store::simulation::{self, Loss};
 use turmoil::Sim;
 
 use crate::client::{below, percent};
-use crate::node::host;
+use crate::node::{FULL_DISK_BYTES, host};
 use crate::scene::{Phase, Scene};
 
 /// Longest time from one fault to the next.
@@ -134,13 +134,13 @@ impl Nemesis {
         for (node, _) in self.full.extract_if(.., is_due) {
             self.scene
                 .tell(format!("the disk of node {node} has room again"));
-            simulation::set_full(node, false);
+            simulation::set_full(node, None);
         }
     }
 
     fn fill(&mut self, node: u64, now_ms: u64) {
         self.scene.tell(format!("the disk of node {node} is full"));
-        simulation::set_full(node, true);
+        simulation::set_full(node, Some(FULL_DISK_BYTES));
         self.full.insert(node, now_ms + 1_000 + below(2 * FAULT_MS));
     }
 

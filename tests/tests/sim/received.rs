@@ -12,8 +12,7 @@ impl Scene {
     pub(crate) fn received(&self, node: u64, queue: &str, message: &Message, asked_at: u64) {
         self.check_lease(queue, message);
         self.check_dead_letter(queue, message);
-        let text = String::from_utf8_lossy(&message.event);
-        let id = text.split(' ').next().unwrap_or_default().to_owned();
+        let id = id(&message.event);
         let sequence = message.lease.receipt.sequence;
         self.tell(format!(
             "node {node}: received {id} as {sequence} of {queue}"
@@ -38,6 +37,12 @@ impl Scene {
                 answered_at,
             });
         }
+    }
+
+    /// Whether each queue may take an event once only.
+    pub(crate) fn is_once(&self, event: &[u8]) -> bool {
+        let published = self.published.borrow();
+        published.get(&id(event)).is_some_and(|event| event.once)
     }
 
     /// A lease belongs to one receive.
@@ -74,4 +79,10 @@ impl Scene {
             ));
         }
     }
+}
+
+/// The id of an event, which is its first word.
+fn id(event: &[u8]) -> String {
+    let text = String::from_utf8_lossy(event);
+    text.split(' ').next().unwrap_or_default().to_owned()
 }
