@@ -19,6 +19,9 @@ const PAUSE_MS: u64 = 2_500;
 /// Longest time that a fault lasts.
 const FAULT_MS: u64 = 4_000;
 
+/// How long a move takes, about.
+const MOVE_MS: u64 = 300;
+
 /// By how much a clock is wrong at most.
 const SKEW_MS_MAX: u64 = 20_000;
 
@@ -63,6 +66,10 @@ impl Nemesis {
         self.bury(sim, now_ms);
         self.empty(now_ms);
         self.heal(sim, now_ms);
+        // What falls into a move is what matters of it.
+        if self.scene.is_moved.take() && percent(50) {
+            self.next_ms = self.next_ms.min(now_ms + below(MOVE_MS));
+        }
         if self.scene.phase.get() == Phase::Load && now_ms >= self.next_ms {
             self.next_ms = now_ms + 200 + below(PAUSE_MS);
             self.harm(sim, now_ms);

@@ -87,6 +87,7 @@ pub(crate) async fn run(scene: Rc<Scene>, node: u64) {
         tokio::task::spawn_local(client().consume_all()),
         tokio::task::spawn_local(client().consume_all()),
         tokio::task::spawn_local(client().move_all()),
+        tokio::task::spawn_local(client().move_queues()),
         tokio::task::spawn_local(client().reconfigure_all()),
         tokio::task::spawn_local(client().watch_all()),
     ];

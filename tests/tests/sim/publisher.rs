@@ -1,9 +1,8 @@
 //! Publishes to the topic and sends to queues, with and without a key, until the load ends.
 
 use bytes::Bytes;
-use millrace_model::command::Send;
 use millrace_model::outcome::Accepted;
-use millrace_model::{Command, GroupId, Ledger as _, Outcome, Proposal, Refusal, Unavailable};
+use millrace_model::{Outcome, Refusal, Unavailable};
 use millrace_store::simulation;
 
 use crate::client::{Client, below, pause, percent};
@@ -74,6 +73,7 @@ impl Client {
             stored,
             changed,
             parks: percent(10),
+            delay_ms: percent(10).then(|| below(2_000)),
             queues,
             once: percent(50),
             busy: true,
@@ -87,18 +87,19 @@ impl Client {
     }
 
     async fn attempt(&self, id: &str) {
-        let Some((group, proposal)) = self.proposal(id) else {
-            return self.end(id, false, false);
-        };
         // If this node dies now, nobody knows.
         let before = self.with(id, |event| {
             event.attempts += 1;
             std::mem::replace(&mut event.unknown, true)
         });
         let _open = Open { client: self, id };
-        self.plant(group, &proposal).await;
-        let (acknowledged, unknown) = match self.cluster.commit(group, proposal).await {
-            Ok(outcome) => self.understand(id, outcome, before),
+        self.plant(id).await;
+        let (acknowledged, unknown) = match self.ask(id).await {
+            Ok(Ok(outcome)) => self.understand(id, outcome, before),
+            Ok(Err(refusal)) => {
+                self.understand_refusal(id, &refusal);
+                (false, before)
+            }
             Err(
                 Unavailable::NoQuorum
                 | Unavailable::NotReady(_)
@@ -112,21 +113,35 @@ impl Client {
 
     /// Whether the event is acknowledged, and if not, whether some attempt may have taken effect.
     fn understand(&self, id: &str, outcome: Outcome, before: bool) -> (bool, bool) {
-        match outcome {
-            Outcome::Accepted(results) => match results.as_slice() {
-                [Ok(accepted)] => {
-                    self.compare(id, *accepted);
-                    return (true, true);
-                }
-                [Err(Refusal::QueueFull(_))] => return (false, before),
-                other => self.scene.object(format!("{id} got {other:?}")),
-            },
-            Outcome::Refused(Refusal::StalePlan(_) | Refusal::QueueFull(_)) => {
-                return (false, before);
+        let Outcome::Accepted(results) = outcome else {
+            self.scene.object(format!("{id} got {outcome:?}"));
+            return (false, true);
+        };
+        match results.as_slice() {
+            [Ok(accepted)] => {
+                self.compare(id, *accepted);
+                (true, true)
             }
-            other => self.scene.object(format!("{id} got {other:?}")),
+            [Err(refusal @ Refusal::QueueFull(_))] => {
+                self.understand_refusal(id, refusal);
+                (false, before)
+            }
+            other => {
+                self.scene.object(format!("{id} got {other:?}"));
+                (false, true)
+            }
         }
-        (false, true)
+    }
+
+    fn understand_refusal(&self, id: &str, refusal: &Refusal) {
+        let is_expected = match refusal {
+            Refusal::StalePlan(_) | Refusal::QueueFull(_) => true,
+            Refusal::QueueMoving(_) => self.scene.groups > 1,
+            _ => false,
+        };
+        if !is_expected {
+            self.scene.object(format!("{id} is refused: {refusal:?}"));
+        }
     }
 
     /// Every attempt for a key has the answer of the first.
@@ -147,18 +162,23 @@ impl Client {
     }
 
     /// Does what must not be, when it is asked for.
-    async fn plant(&self, group: GroupId, proposal: &Proposal) {
-        let Command::Send(Send { queue, .. }) = proposal.command else {
-            return;
+    async fn plant(&self, id: &str) {
+        let (queue, stored) = {
+            let published = self.scene.published.borrow();
+            let event = &published[id];
+            if !event.is_sent() {
+                return;
+            }
+            (event.queues[0], event.stored.clone())
         };
         let event = if self.scene.is_planted(Plant::Ghost) {
             Bytes::from_static(b"ghost of nobody")
         } else if self.scene.is_planted(Plant::Batch) {
-            proposal.payloads[0].clone()
+            stored
         } else {
             return;
         };
-        self.send_planted(group, queue, event).await;
+        self.send_planted(queue, event).await;
     }
 
     fn end(&self, id: &str, acknowledged: bool, unknown: bool) {
