@@ -50,10 +50,7 @@ impl Client {
             }
             attempt += 1;
             wait(attempt).await;
-            // What was refused was not done, whatever else cannot be told.
-            if self.cluster.fresh().await.is_err() {
-                return Ok(Err(refusal));
-            }
+            self.cluster.fresh().await?;
             topology = self.cluster.topology();
         }
     }

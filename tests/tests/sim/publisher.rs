@@ -2,16 +2,19 @@
 
 use bytes::Bytes;
 use millrace_model::outcome::Accepted;
-use millrace_model::{Outcome, Refusal, Unavailable};
+use millrace_model::{Ledger as _, Outcome, Refusal, Unavailable};
 use millrace_store::simulation;
 
-use crate::client::{Client, below, pause, percent};
-use crate::places::{FOUR, ONE, THREE, TWO};
+use crate::client::{Client, below, name, pause, percent};
+use crate::places::{FOUR, ONE, QUEUES, THREE, TWO};
 use crate::plant::Plant;
 use crate::scene::{Phase, Published};
 
-/// Longest event, in bytes.
+/// Longest event of the usual ones, in bytes.
 const EVENT_BYTES_MAX: u64 = 6_000;
+
+/// Longest event, in bytes. A few of them that nobody acks, and a queue moves in several parts.
+const LARGE_BYTES_MAX: u64 = 120_000;
 
 /// Most attempts for one event.
 const ATTEMPTS_MAX: u32 = 8;
@@ -35,8 +38,9 @@ impl Client {
     /// An event with a key that is tried again, by whatever client: its outcome is not known, or it is and somebody is
     /// not sure.
     fn unfinished(&self) -> Option<String> {
+        let leaving = self.leaving();
         let mut published = self.scene.published.borrow_mut();
-        let is_doubted = percent(5);
+        let is_doubted = percent(if leaving.is_empty() { 5 } else { 40 });
         let first = if is_doubted {
             below(1 + published.len() as u64)
         } else {
@@ -45,19 +49,30 @@ impl Client {
         let mut open = published.iter_mut().skip(usize::try_from(first).unwrap());
         let (id, event) = open.find(|(_, event)| {
             let open = event.once && !event.busy && event.attempts < ATTEMPTS_MAX;
-            open && event.acknowledged == is_doubted
+            let leaves = leaving.is_empty() || leaving.contains(&event.queues[0]);
+            open && event.acknowledged == is_doubted && (leaves || !is_doubted)
         })?;
         event.busy = true;
         Some(id.clone())
     }
 
+    /// Queues that leave, as far as this node knows: their keys are handed over last.
+    fn leaving(&self) -> Vec<&'static str> {
+        let topology = self.cluster.topology();
+        let leaves = |queue: &&str| {
+            let moving = topology.queues[&name(queue)].moving;
+            moving.is_some_and(|moving| moving.leaves)
+        };
+        QUEUES.into_iter().filter(leaves).collect()
+    }
+
     fn begin(&self, number: u64) -> String {
         let id = format!("{}-{number}-{:08x}", self.node, below(1 << 32));
         let len = 20
-            + if percent(20) {
-                below(EVENT_BYTES_MAX)
-            } else {
-                below(200)
+            + match below(100) {
+                0..3 => below(LARGE_BYTES_MAX),
+                3..20 => below(EVENT_BYTES_MAX),
+                _ => below(200),
             };
         let stored = Bytes::from(format!("{id} {}", filler(len)));
         let queues = match below(6) {

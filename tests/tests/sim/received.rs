@@ -48,9 +48,6 @@ impl Scene {
         if receipt.receive_count > 1 {
             return;
         }
-        if self.is_planted(Plant::Order) {
-            sequence = 0;
-        }
         let published = self.published.borrow();
         let event = published.get(&id(&message.event));
         let is_delayed = event.is_none_or(|event| event.delay_ms.is_some());
@@ -59,6 +56,9 @@ impl Scene {
         let fronts = fronts.entry(queue.to_owned()).or_default();
         let before = fronts.iter().filter(|front| front.answered_at < asked_at);
         let front = before.map(|front| front.sequence).max().unwrap_or(0);
+        if front > 0 && !is_delayed && self.is_planted(Plant::Order) {
+            sequence = 0;
+        }
         fronts.push(Front {
             sequence,
             answered_at: self.history.tick(),
