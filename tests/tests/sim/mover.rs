@@ -32,7 +32,6 @@ impl Client {
     /// Moves a queue, and looks at it until it is there; or wants it somewhere else before that.
     async fn move_one(&self) {
         let queue = QUEUES[usize::try_from(below(QUEUES.len() as u64)).unwrap()];
-        if let Ok(millrace_model::Answer::Counters(c)) = self.cluster.query(self.cluster.topology().queues[&name(queue)].group, millrace_model::Query::Counters(self.cluster.topology().queues[&name(queue)].id)).await { self.scene.tell(format!("DBG {queue} {c:?}")); }
         let Some(moving) = self.ask_for(queue, self.any_group()).await else {
             return;
         };
