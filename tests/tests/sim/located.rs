@@ -37,8 +37,12 @@ impl Client {
         loop {
             let begun = Instant::now();
             let found = Arc::clone(&topology.queues[&name(queue)]);
+            let number = found.id.to_string();
             let refusal = match work(topology, found).await? {
                 Ok(done) => return Ok(Ok(done)),
+                Err(Refusal::QueueNotFound(it)) if self.scene.groups > 1 && it == number => {
+                    Refusal::QueueMoving(queue.to_owned())
+                }
                 Err(refusal) => refusal,
             };
             if begun.elapsed() >= MOVE_MAX {

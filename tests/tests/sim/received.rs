@@ -91,7 +91,9 @@ impl Scene {
         let mut wrong = Vec::new();
         for ((queue, came_as), id) in self.entries.borrow().iter() {
             let event = published.get(id).filter(|event| event.queues == [queue]);
-            let accepted_as = event.filter(|event| event.is_sent()).and_then(|it| it.sequence);
+            let accepted_as = event
+                .filter(|event| event.is_sent())
+                .and_then(|it| it.sequence);
             let Some(accepted_as) = accepted_as.map(|it| it + std::mem::take(&mut other)) else {
                 continue;
             };

@@ -7,9 +7,9 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use millrace_cluster::Cluster;
-use millrace_model::{GroupId, Revision};
 use millrace_model::digest::Digest;
 use millrace_model::ledger::MemberChange;
+use millrace_model::{GroupId, Revision};
 use millrace_store::simulation;
 use millrace_tests::{Fact, History, Outcome};
 

@@ -111,7 +111,8 @@ impl Client {
         self.cluster.fresh().await.ok()?;
         let topology = self.topology()?;
         let moving = topology.queues.values();
-        let moving = moving.filter_map(|queue| Some(format!("{}: {:?}", queue.name, queue.moving?)));
+        let moving =
+            moving.filter_map(|queue| Some(format!("{}: {:?}", queue.name, queue.moving?)));
         *self.scene.moving.borrow_mut() = moving.collect();
         if !self.scene.moving.borrow().is_empty() {
             return None;
