@@ -23,6 +23,7 @@ use crate::log_store::LogStore;
 use crate::options::ClusterOptions;
 use crate::peer::network::Network;
 use crate::peer::peers::Peers;
+use crate::peer::snapshot::Receiving;
 use crate::state_machine::StateMachine;
 use crate::types::{Member, Raft};
 
@@ -59,6 +60,8 @@ pub(crate) struct Group {
     pub(crate) clock: Arc<Clock>,
     /// Who leads it.
     pub(crate) leadership: Leadership,
+    /// The snapshot that comes in.
+    pub(crate) receiving: Receiving,
     commit_timeout: Duration,
     damage: OnceLock<Fault>,
     /// Since when, and in which term, this node leads as somebody asked for by hand.
@@ -98,6 +101,7 @@ impl Group {
             raft,
             batcher,
             clock,
+            receiving: Receiving::default(),
             commit_timeout: options.commit_timeout,
             damage: OnceLock::new(),
             wished: Mutex::new(None),
