@@ -31,7 +31,7 @@ pub(crate) enum Plant {
     Catalog,
     /// What the group that a queue leaves knows of a key is not heeded.
     Keys,
-    /// A move is said to be over before the queue has come.
+    /// A move is said to be over before the queue has come: its keys are gone, or its entries.
     End,
     /// An entry overtakes another one.
     Order,
