@@ -23,6 +23,7 @@ use crate::log_store::LogStore;
 use crate::options::ClusterOptions;
 use crate::peer::network::Network;
 use crate::peer::peers::Peers;
+use crate::peer::snapshot::Receiving;
 use crate::state_machine::StateMachine;
 use crate::types::{Member, Raft};
 
@@ -52,6 +53,8 @@ pub(crate) struct Group {
     pub(crate) clock: Arc<Clock>,
     /// Who leads it.
     pub(crate) leadership: Arc<Leadership>,
+    /// The snapshot that comes in.
+    pub(crate) receiving: Receiving,
     damage: OnceLock<Fault>,
     /// Since when, and in which term, this node leads as somebody asked for by hand.
     wished: Mutex<Option<(u64, Instant)>>,
@@ -96,6 +99,7 @@ impl Group {
             raft,
             batcher,
             clock,
+            receiving: Receiving::default(),
             damage: OnceLock::new(),
             wished: Mutex::new(None),
         })

@@ -8,9 +8,12 @@ use crate::machine::Machine;
 use crate::queue::{Queue, Settings};
 
 impl<T: Tables> Machine<T> {
-    /// Takes over all changes up to a revision. An older one changes nothing.
+    /// Takes over all changes up to a revision. An older one changes nothing, nor do changes of which some are known: whoever
+    /// proposed them asks what the group is now.
     pub(crate) fn adopt(&mut self, adopt: Adopt) -> Outcome {
-        if adopt.revision > self.state.revision {
+        let have = self.state.revision;
+        let follows = adopt.after.is_none_or(|after| after == have);
+        if adopt.revision > have && follows {
             for change in adopt.changes {
                 self.change(change);
             }

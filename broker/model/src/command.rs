@@ -76,7 +76,9 @@ impl Command {
                 | CatalogCommand::EndMove { .. },
             )
             | Self::TakeOver(_) => Feature::QueueMoves.since(),
-            Self::Adopt(adopt) if adopt.changes.iter().any(Change::moves) => {
+            Self::Adopt(adopt)
+                if adopt.after.is_some() || adopt.changes.iter().any(Change::moves) =>
+            {
                 Feature::QueueMoves.since()
             }
             Self::PublishAcross(_)
@@ -211,12 +213,16 @@ pub enum Expect {
     Version(Revision),
 }
 
-/// News of the catalog for a data group. Idempotent: an older revision than the group's is answered and
-/// changes nothing.
+/// News of the catalog for a data group. Idempotent: what is older than the group, or was made for what it is no more, is
+/// answered and changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Adopt {
     /// The revision that the group stands at afterwards: plans made against an older one are refused.
     pub revision: Revision,
+    /// The revision that the group stands at before. News that were proposed while earlier ones were under way repeat
+    /// those, and a queue must not be awaited twice. None before format 3, which brought that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Revision>,
     /// All changes of the catalog that concern this group since its last revision.
     pub changes: Vec<Change>,
 }

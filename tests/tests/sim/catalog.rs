@@ -39,10 +39,11 @@ impl Client {
         }
     }
 
-    /// Whether events may go from one group to another, if they must.
+    /// Whether events and queues may go from one group to another, if they must.
     fn crosses_groups(&self) -> bool {
-        let has = self.cluster.topology().has(Feature::CrossGroupDelivery);
-        has || self.scene.groups == 1
+        let topology = self.cluster.topology();
+        let needed = [Feature::CrossGroupDelivery, Feature::QueueMoves];
+        needed.iter().all(|feature| topology.has(*feature)) || self.scene.groups == 1
     }
 
     fn put_queue(&self, queue: &str, visibility_seconds: u32) -> CatalogCommand {

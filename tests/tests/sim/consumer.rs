@@ -1,16 +1,17 @@
 //! Receives, acks, nacks, extends and forgets.
 
+use std::cell::Cell;
 use std::time::Duration;
 
-use millrace_model::catalog::Queue;
 use millrace_model::command::{Extend, Nack, Receive, Settle};
 use millrace_model::ledger::Message;
 use millrace_model::receipt::Receipt;
-use millrace_model::{Command, Ledger as _, Outcome, Proposal};
+use millrace_model::{Command, Ledger as _, Refusal};
 use millrace_store::simulation;
 use millrace_tests::Fact;
+use tokio::time::Instant;
 
-use crate::client::{Client, below, name, pause, percent};
+use crate::client::{Client, below, pause, percent};
 use crate::places::{DEAD, FOUR, QUEUES};
 use crate::plant::Plant;
 use crate::scene::Phase;
@@ -19,15 +20,14 @@ impl Client {
     pub(crate) async fn consume_all(self) {
         while self.phase() != Phase::Done {
             pause(100).await;
-            let Some(topology) = self.topology() else {
+            if self.topology().is_none() {
                 continue;
-            };
+            }
             let queue = QUEUES[usize::try_from(below(QUEUES.len() as u64)).unwrap()];
             // Most dead letters are left to be redriven.
             if queue == DEAD && self.phase() == Phase::Load && percent(80) {
                 continue;
             }
-            let queue = &topology.queues[&name(queue)];
             let messages = self.receive(queue).await;
             if !messages.is_empty() {
                 self.treat(queue, &messages).await;
@@ -35,52 +35,60 @@ impl Client {
         }
     }
 
-    async fn receive(&self, queue: &Queue) -> Vec<Message> {
-        let receive = Receive {
-            queue: queue.id,
-            max: 1 + u32::try_from(below(16)).unwrap(),
-            visibility_ms: Some(1_000 + below(4_000)),
-            nonce: simulation::random(),
-        };
-        let asked_at = self.scene.history.tick();
-        let wait = Duration::from_millis(below(500));
-        let messages = match self.cluster.receive(queue.group, receive, wait).await {
-            Ok(Ok(messages)) => messages,
-            Ok(Err(refusal)) => {
-                self.scene.object(format!(
-                    "a receive from {} is refused: {refusal}",
-                    queue.name
-                ));
-                return Vec::new();
+    async fn receive(&self, queue: &str) -> Vec<Message> {
+        let (max, visibility_ms) = (below(16), 1_000 + below(4_000));
+        let (nonce, wait) = (simulation::random(), Duration::from_millis(below(500)));
+        let (asked_at, begun) = (Cell::new(0), Instant::now());
+        let answered = self.located(queue, |_, queue| {
+            let receive = Receive {
+                queue: queue.id,
+                max: 1 + u32::try_from(max).unwrap(),
+                visibility_ms: Some(visibility_ms),
+                nonce,
+            };
+            asked_at.set(self.scene.history.tick());
+            let wait = wait.saturating_sub(begun.elapsed());
+            self.cluster.receive(queue.group, receive, wait)
+        });
+        match answered.await {
+            Ok(Ok(messages)) => {
+                self.note_received(queue, &messages, asked_at.get()).await;
+                messages
             }
-            Err(_) => return Vec::new(),
-        };
-        for message in &messages {
+            // Somebody cannot be reached for longer than a request waits.
+            Ok(Err(Refusal::QueueMoving(_))) | Err(_) => Vec::new(),
+            Ok(Err(refusal)) => {
+                let what = format!("a receive from {queue} is refused: {refusal}");
+                self.scene.object(what);
+                Vec::new()
+            }
+        }
+    }
+
+    async fn note_received(&self, queue: &str, messages: &[Message], asked_at: u64) {
+        for message in messages {
             if message.lease.receipt.receive_count == 1 && self.scene.is_planted(Plant::Lost) {
                 self.ack(queue, vec![message.lease.receipt]).await;
                 continue;
             }
+            self.scene.received(self.node, queue, message, asked_at);
             self.plant_copy(queue, message).await;
-            self.scene
-                .received(self.node, queue.name.as_str(), message, asked_at);
-        }
-        messages
-    }
-
-    /// Leaves a dead letter where it was, if it is asked for.
-    async fn plant_copy(&self, queue: &Queue, message: &Message) {
-        if queue.name.as_str() == DEAD && self.scene.is_planted(Plant::Copy) {
-            let source = self.cluster.topology().queues[&name(FOUR)].id;
-            let event = message.event.clone();
-            self.send_planted(queue.group, source, event).await;
         }
     }
 
-    async fn treat(&self, queue: &Queue, messages: &[Message]) {
+    /// Leaves a dead letter where it was, if it is asked for. Without a key it may be in both.
+    async fn plant_copy(&self, queue: &str, message: &Message) {
+        let is_once = queue == DEAD && self.scene.is_once(&message.event);
+        if is_once && self.scene.is_planted(Plant::Copy) {
+            self.send_planted(FOUR, message.event.clone()).await;
+        }
+    }
+
+    async fn treat(&self, queue: &str, messages: &[Message]) {
         let receipts = messages.iter().map(|message| message.lease.receipt);
         let mut kept: Vec<_> = receipts.collect();
         if self.phase() != Phase::Drain {
-            let careless = if queue.name.as_str() == FOUR { 35 } else { 15 };
+            let careless = if queue == FOUR { 35 } else { 15 };
             kept.retain(|_| !percent(careless));
             let returned = kept.extract_if(.., |_| percent(careless));
             self.nack(queue, returned.collect()).await;
@@ -98,34 +106,15 @@ impl Client {
     }
 
     /// Those of which the ack was confirmed.
-    async fn ack(&self, queue: &Queue, mut receipts: Vec<Receipt>) -> Vec<Receipt> {
-        if receipts.is_empty() {
-            return receipts;
-        }
-        let ack = Command::Ack(Settle {
-            queue: queue.id,
-            receipts: receipts.clone(),
-        });
-        match self.cluster.commit(queue.group, Proposal::bare(ack)).await {
-            Ok(Outcome::Settled(settled)) => {
-                let failed = |at: usize| {
-                    settled
-                        .failed
-                        .iter()
-                        .any(|(other, _)| *other as usize == at)
-                };
-                let mut at = 0..;
-                receipts.retain(|_| !at.next().is_some_and(failed));
-                receipts
-            }
-            _ => Vec::new(),
-        }
+    async fn ack(&self, queue: &str, receipts: Vec<Receipt>) -> Vec<Receipt> {
+        let command = |queue, receipts| Command::Ack(Settle { queue, receipts });
+        self.settle(queue, receipts, command).await
     }
 
-    fn note_acked(&self, queue: &Queue, receipts: &[Receipt]) {
+    fn note_acked(&self, queue: &str, receipts: &[Receipt]) {
         let answered_at = self.scene.history.tick();
         for receipt in receipts {
-            let (node, sequence, queue) = (self.node, receipt.sequence, &queue.name);
+            let (node, sequence) = (self.node, receipt.sequence);
             self.scene
                 .tell(format!("node {node}: acked {sequence} of {queue}"));
             self.scene.history.record(Fact::Acked {
@@ -136,27 +125,26 @@ impl Client {
         }
     }
 
-    async fn nack(&self, queue: &Queue, receipts: Vec<Receipt>) {
-        if receipts.is_empty() {
-            return;
-        }
-        let nack = Command::Nack(Nack {
-            queue: queue.id,
-            receipts,
-            delay_ms: below(1_500),
-        });
-        let _ = self.cluster.commit(queue.group, Proposal::bare(nack)).await;
+    async fn nack(&self, queue: &str, receipts: Vec<Receipt>) {
+        let delay_ms = below(1_500);
+        let command = |queue, receipts| {
+            Command::Nack(Nack {
+                queue,
+                receipts,
+                delay_ms,
+            })
+        };
+        self.settle(queue, receipts, command).await;
     }
 
-    async fn extend(&self, queue: &Queue, receipts: Vec<Receipt>) {
-        let extend = Command::Extend(Extend {
-            queue: queue.id,
-            receipts,
-            visibility_ms: 2_000,
-        });
-        let _ = self
-            .cluster
-            .commit(queue.group, Proposal::bare(extend))
-            .await;
+    async fn extend(&self, queue: &str, receipts: Vec<Receipt>) {
+        let command = |queue, receipts| {
+            Command::Extend(Extend {
+                queue,
+                receipts,
+                visibility_ms: 2_000,
+            })
+        };
+        self.settle(queue, receipts, command).await;
     }
 }

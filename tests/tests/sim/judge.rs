@@ -41,5 +41,6 @@ pub(crate) fn judge(scene: &Scene) -> Vec<String> {
     let whole = wrong.is_empty();
     let violations = violations.filter(|found| whole || !matches!(found, Violation::Lost { .. }));
     wrong.extend(violations.map(|violation| format!("{violation:?}")));
+    wrong.extend(scene.other_numbers());
     wrong
 }

@@ -20,6 +20,10 @@ mod consumer;
 #[cfg(simulation)]
 mod judge;
 #[cfg(simulation)]
+mod located;
+#[cfg(simulation)]
+mod mover;
+#[cfg(simulation)]
 mod moves;
 #[cfg(simulation)]
 mod nemesis;

@@ -1,6 +1,6 @@
 //! Gives what waits its second chance: parked events and dead letters.
 
-use millrace_model::catalog::Topology;
+use millrace_model::catalog::{Queue, Topology};
 use millrace_model::command::{
     Delivery, Park, Redrive, RedriveAcross, Unpark, UnparkAcross, Unparked,
 };
@@ -32,7 +32,7 @@ impl Client {
             };
             self.unpark(&topology).await;
             if self.phase() == Phase::Load {
-                self.redrive(&topology).await;
+                self.redrive().await;
             }
         }
     }
@@ -82,32 +82,16 @@ impl Client {
         }
     }
 
-    async fn redrive(&self, topology: &Topology) {
-        let (from, to) = (
-            &topology.queues[&name(DEAD)],
-            &topology.queues[&name(AGAIN)],
-        );
-        let redrive = Redrive {
-            queue: from.id,
-            to: Some(to.id),
-            max: 1 + u32::try_from(below(10)).unwrap(),
-        };
-        let command = if from.group == to.group {
-            Command::Redrive(redrive)
-        } else {
-            Command::RedriveAcross(RedriveAcross {
-                redrive,
-                group: to.group,
-                revision: topology.revision,
-            })
-        };
-        match self
-            .cluster
-            .commit(from.group, Proposal::bare(command))
-            .await
-        {
-            Ok(Outcome::Redriven(0) | Outcome::Refused(Refusal::StalePlan(_))) | Err(_) => {}
-            Ok(Outcome::Redriven(count)) => {
+    async fn redrive(&self) {
+        let max = 1 + u32::try_from(below(10)).unwrap();
+        let answered = self.located(DEAD, |topology, from| {
+            let command = redriving(&topology, &from, max);
+            self.try_commit(from.group, Proposal::bare(command))
+        });
+        match answered.await {
+            Ok(Ok(Outcome::Redriven(0))) | Err(_) => {}
+            Ok(Err(Refusal::StalePlan(_) | Refusal::QueueMoving(_))) => {}
+            Ok(Ok(Outcome::Redriven(count))) => {
                 let node = self.node;
                 self.scene
                     .tell(format!("node {node}: {count} dead letters are redriven"));
@@ -115,6 +99,25 @@ impl Client {
             Ok(other) => self.scene.object(format!("a redrive got {other:?}")),
         }
     }
+}
+
+/// Gives dead letters to another queue: as deliveries go to where a queue that moves comes from, or is sent on from here.
+fn redriving(topology: &Topology, from: &Queue, max: u32) -> Command {
+    let to = &topology.queues[&name(AGAIN)];
+    let redrive = Redrive {
+        queue: from.id,
+        to: Some(to.id),
+        max,
+    };
+    if from.group == to.group {
+        return Command::Redrive(redrive);
+    }
+    let group = Some(to.delivered_to()).filter(|group| *group != from.group);
+    Command::RedriveAcross(RedriveAcross {
+        redrive,
+        group: group.unwrap_or(to.group),
+        revision: topology.revision,
+    })
 }
 
 /// Delivers a parked event, or parks it again.

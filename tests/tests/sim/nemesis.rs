@@ -10,7 +10,7 @@ use millrace_store::simulation::{self, Loss};
 use turmoil::Sim;
 
 use crate::client::{below, percent};
-use crate::node::host;
+use crate::node::{FULL_DISK_BYTES, host};
 use crate::scene::{Phase, Scene};
 
 /// Longest time from one fault to the next.
@@ -18,6 +18,9 @@ const PAUSE_MS: u64 = 2_500;
 
 /// Longest time that a fault lasts.
 const FAULT_MS: u64 = 4_000;
+
+/// How long a move takes, about.
+const MOVE_MS: u64 = 300;
 
 /// By how much a clock is wrong at most.
 const SKEW_MS_MAX: u64 = 20_000;
@@ -63,6 +66,10 @@ impl Nemesis {
         self.bury(sim, now_ms);
         self.empty(now_ms);
         self.heal(sim, now_ms);
+        // What falls into a move is what matters of it.
+        if self.scene.is_moved.take() && percent(50) {
+            self.next_ms = self.next_ms.min(now_ms + below(MOVE_MS));
+        }
         if self.scene.phase.get() == Phase::Load && now_ms >= self.next_ms {
             self.next_ms = now_ms + 200 + below(PAUSE_MS);
             self.harm(sim, now_ms);
@@ -134,13 +141,13 @@ impl Nemesis {
         for (node, _) in self.full.extract_if(.., is_due) {
             self.scene
                 .tell(format!("the disk of node {node} has room again"));
-            simulation::set_full(node, false);
+            simulation::set_full(node, None);
         }
     }
 
     fn fill(&mut self, node: u64, now_ms: u64) {
         self.scene.tell(format!("the disk of node {node} is full"));
-        simulation::set_full(node, true);
+        simulation::set_full(node, Some(FULL_DISK_BYTES));
         self.full.insert(node, now_ms + 1_000 + below(2 * FAULT_MS));
     }
 

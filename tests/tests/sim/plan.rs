@@ -1,15 +1,21 @@
 //! What is asked for an event: a send, or a publish with the plan that filters and plugins would have made.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use millrace_model::catalog::Topology;
+use millrace_model::catalog::{Moving, Queue, Topology};
 use millrace_model::command::{
     Deduplication, Delivery, Elsewhere, Publish, PublishAcross, Routed, Send,
 };
 use millrace_model::id::DeduplicationKey;
-use millrace_model::{Command, GroupId, Ledger as _, Proposal, QueueId};
+use millrace_model::outcome::Accepted;
+use millrace_model::{
+    Answer, Command, GroupId, Ledger as _, Outcome, Proposal, Query, QueueId, Refusal,
+};
 use millrace_tests::History;
 
-use crate::client::{Client, below, name, pause, percent};
+use crate::client::{Client, name, pause};
+use crate::located::Answered;
 use crate::moves::{list, park};
 use crate::places::{ONE, TOPIC, TWO};
 use crate::plant::Plant;
@@ -19,27 +25,86 @@ use crate::scene::Published;
 const WINDOW_MS: u64 = 3_600_000;
 
 impl Client {
-    pub(crate) fn proposal(&self, id: &str) -> Option<(GroupId, Proposal)> {
-        let topology = self.topology()?;
-        let published = self.scene.published.borrow();
-        let event = &published[id];
-        let deduplication = event.once.then(|| Deduplication {
+    /// Publishes the event, or sends it to its queue.
+    pub(crate) async fn ask(&self, id: &str) -> Answered<Outcome> {
+        let (payloads, sent) = {
+            let published = self.scene.published.borrow();
+            let event = &published[id];
+            let sent = event.is_sent().then(|| (event.queues[0], event.delay_ms));
+            (self.payloads(event), sent)
+        };
+        let is_once = self.scene.published.borrow()[id].once;
+        let deduplication = is_once.then(|| Deduplication {
             key: key(id),
             window_ms: WINDOW_MS,
         });
-        let payloads = self.payloads(event);
-        let (group, command) = if event.is_sent() {
-            let queue = &topology.queues[&name(event.queues[0])];
-            (queue.group, send(queue.id, deduplication))
-        } else {
-            self.publish(&topology, event, deduplication)
+        if let Some((queue, delay_ms)) = sent {
+            return self.send(queue, (delay_ms, deduplication), payloads).await;
+        }
+        let topology = self.cluster.topology();
+        let (group, command) = {
+            let published = self.scene.published.borrow();
+            self.publish(&topology, &published[id], deduplication)
         };
-        Some((group, Proposal { command, payloads }))
+        self.try_commit(group, Proposal { command, payloads }).await
+    }
+
+    /// Sends to a queue where it is. What a retry came to before is told by the group that the queue leaves.
+    async fn send(
+        &self,
+        queue: &str,
+        (delay_ms, deduplication): (Option<u64>, Option<Deduplication>),
+        payloads: Vec<Bytes>,
+    ) -> Answered<Outcome> {
+        let send = async |queue: Arc<Queue>| {
+            let leaves = queue.moving.filter(|moving| moving.leaves);
+            if let Some((moving, keyed)) = leaves.zip(deduplication) {
+                match self.remembered(queue.id, moving, keyed.key).await? {
+                    Ok(None) => {}
+                    Ok(Some(results)) => return Ok(Ok(Outcome::Accepted(results))),
+                    Err(refusal) => return Ok(Err(refusal)),
+                }
+            }
+            let command = Command::Send(Send {
+                queue: queue.id,
+                deduplication,
+                delay_ms,
+            });
+            let payloads = payloads.clone();
+            let proposal = Proposal { command, payloads };
+            self.try_commit(queue.group, proposal).await
+        };
+        self.located(queue, |_, queue| send(queue)).await
+    }
+
+    async fn remembered(
+        &self,
+        queue: QueueId,
+        moving: Moving,
+        key: DeduplicationKey,
+    ) -> Answered<Option<Vec<Result<Accepted, Refusal>>>> {
+        let question = Query::Remembered { queue, key };
+        match self.cluster.query(moving.from, question).await? {
+            Answer::Remembered(Some(_)) if self.scene.is_planted(Plant::Keys) => Ok(Ok(None)),
+            Answer::Remembered(results) => {
+                if results.is_some() {
+                    let told = format!("group {} tells what a key came to", moving.from);
+                    self.scene.tell(told);
+                }
+                Ok(Ok(results))
+            }
+            Answer::Refused(refusal) => Ok(Err(refusal)),
+            other => {
+                let what = format!("a question for a key got {other:?}");
+                self.scene.object(what);
+                Ok(Ok(None))
+            }
+        }
     }
 
     /// The event, and what a plugin made of it.
     fn payloads(&self, event: &Published) -> Vec<Bytes> {
-        let is_first = event.attempts == 0;
+        let is_first = event.attempts == 1;
         let mut payloads = vec![event.stored.clone()];
         if is_first && self.scene.is_planted(Plant::Byte) {
             payloads[0] = flipped(&event.stored);
@@ -73,10 +138,10 @@ impl Client {
             deliveries.push(Delivery {
                 queue: topology.queues[&name(queue)].id,
                 payload,
-                delay_ms: percent(10).then(|| below(2_000)),
+                delay_ms: event.delay_ms,
             });
         }
-        if event.attempts == 0 && !deliveries.is_empty() && self.scene.is_planted(Plant::Plan) {
+        if event.attempts == 1 && !deliveries.is_empty() && self.scene.is_planted(Plant::Plan) {
             deliveries.extend_from_within(..);
         }
         let elsewhere = elsewhere(topology, home, &deliveries);
@@ -99,10 +164,9 @@ impl Client {
     }
 
     /// Sends what nobody has asked for, until it is accepted.
-    pub(crate) async fn send_planted(&self, group: GroupId, queue: QueueId, event: Bytes) {
-        let (command, payloads) = (send(queue, None), vec![event]);
-        let proposal = Proposal { command, payloads };
-        while self.cluster.commit(group, proposal.clone()).await.is_err() {
+    pub(crate) async fn send_planted(&self, queue: &str, event: Bytes) {
+        let send = || self.send(queue, (None, None), vec![event.clone()]);
+        while !matches!(send().await, Ok(Ok(_))) {
             pause(100).await;
         }
     }
@@ -113,14 +177,6 @@ impl Published {
     pub(crate) fn is_sent(&self) -> bool {
         !self.queues.contains(&ONE) && !self.queues.contains(&TWO)
     }
-}
-
-fn send(queue: QueueId, deduplication: Option<Deduplication>) -> Command {
-    Command::Send(Send {
-        queue,
-        deduplication,
-        delay_ms: percent(10).then(|| below(2_000)),
-    })
 }
 
 /// Which queues are not in group `home`.

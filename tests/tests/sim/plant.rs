@@ -29,6 +29,14 @@ pub(crate) enum Plant {
     Answer,
     /// A catalog is shown that is older than a confirmed one.
     Catalog,
+    /// What the group that a queue leaves knows of a key is not heeded.
+    Keys,
+    /// A move is said to be over before the queue has come: its keys are gone, or its entries.
+    End,
+    /// An entry overtakes another one.
+    Order,
+    /// An entry gets another number on its way.
+    Number,
 }
 
 impl Plant {
@@ -47,6 +55,10 @@ impl Plant {
             Self::Often,
             Self::Answer,
             Self::Catalog,
+            Self::Keys,
+            Self::End,
+            Self::Order,
+            Self::Number,
         ];
         all.into_iter()
             .find(|plant| format!("{plant:?}").to_lowercase() == name)

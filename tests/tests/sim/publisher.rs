@@ -1,18 +1,20 @@
 //! Publishes to the topic and sends to queues, with and without a key, until the load ends.
 
 use bytes::Bytes;
-use millrace_model::command::Send;
 use millrace_model::outcome::Accepted;
-use millrace_model::{Command, GroupId, Ledger as _, Outcome, Proposal, Refusal, Unavailable};
+use millrace_model::{Ledger as _, Outcome, Refusal, Unavailable};
 use millrace_store::simulation;
 
-use crate::client::{Client, below, pause, percent};
-use crate::places::{FOUR, ONE, THREE, TWO};
+use crate::client::{Client, below, name, pause, percent};
+use crate::places::{FOUR, ONE, QUEUES, THREE, TWO};
 use crate::plant::Plant;
 use crate::scene::{Phase, Published};
 
-/// Longest event, in bytes.
+/// Longest event of the usual ones, in bytes.
 const EVENT_BYTES_MAX: u64 = 6_000;
+
+/// Longest event, in bytes. A few of them that nobody acks, and a queue moves in several parts.
+const LARGE_BYTES_MAX: u64 = 120_000;
 
 /// Most attempts for one event.
 const ATTEMPTS_MAX: u32 = 8;
@@ -36,8 +38,9 @@ impl Client {
     /// An event with a key that is tried again, by whatever client: its outcome is not known, or it is and somebody is
     /// not sure.
     fn unfinished(&self) -> Option<String> {
+        let leaving = self.leaving();
         let mut published = self.scene.published.borrow_mut();
-        let is_doubted = percent(5);
+        let is_doubted = percent(if leaving.is_empty() { 5 } else { 40 });
         let first = if is_doubted {
             below(1 + published.len() as u64)
         } else {
@@ -46,19 +49,30 @@ impl Client {
         let mut open = published.iter_mut().skip(usize::try_from(first).unwrap());
         let (id, event) = open.find(|(_, event)| {
             let open = event.once && !event.busy && event.attempts < ATTEMPTS_MAX;
-            open && event.acknowledged == is_doubted
+            let leaves = leaving.is_empty() || leaving.contains(&event.queues[0]);
+            open && event.acknowledged == is_doubted && (leaves || !is_doubted)
         })?;
         event.busy = true;
         Some(id.clone())
     }
 
+    /// Queues that leave, as far as this node knows: their keys are handed over last.
+    fn leaving(&self) -> Vec<&'static str> {
+        let topology = self.cluster.topology();
+        let leaves = |queue: &&str| {
+            let moving = topology.queues[&name(queue)].moving;
+            moving.is_some_and(|moving| moving.leaves)
+        };
+        QUEUES.into_iter().filter(leaves).collect()
+    }
+
     fn begin(&self, number: u64) -> String {
         let id = format!("{}-{number}-{:08x}", self.node, below(1 << 32));
         let len = 20
-            + if percent(20) {
-                below(EVENT_BYTES_MAX)
-            } else {
-                below(200)
+            + match below(100) {
+                0..3 => below(LARGE_BYTES_MAX),
+                3..20 => below(EVENT_BYTES_MAX),
+                _ => below(200),
             };
         let stored = Bytes::from(format!("{id} {}", filler(len)));
         let queues = match below(6) {
@@ -74,6 +88,7 @@ impl Client {
             stored,
             changed,
             parks: percent(10),
+            delay_ms: percent(10).then(|| below(2_000)),
             queues,
             once: percent(50),
             busy: true,
@@ -87,18 +102,19 @@ impl Client {
     }
 
     async fn attempt(&self, id: &str) {
-        let Some((group, proposal)) = self.proposal(id) else {
-            return self.end(id, false, false);
-        };
         // If this node dies now, nobody knows.
         let before = self.with(id, |event| {
             event.attempts += 1;
             std::mem::replace(&mut event.unknown, true)
         });
         let _open = Open { client: self, id };
-        self.plant(group, &proposal).await;
-        let (acknowledged, unknown) = match self.cluster.commit(group, proposal).await {
-            Ok(outcome) => self.understand(id, outcome, before),
+        self.plant(id).await;
+        let (acknowledged, unknown) = match self.ask(id).await {
+            Ok(Ok(outcome)) => self.understand(id, outcome, before),
+            Ok(Err(refusal)) => {
+                self.understand_refusal(id, &refusal);
+                (false, before)
+            }
             Err(
                 Unavailable::NoQuorum
                 | Unavailable::NotReady(_)
@@ -112,21 +128,35 @@ impl Client {
 
     /// Whether the event is acknowledged, and if not, whether some attempt may have taken effect.
     fn understand(&self, id: &str, outcome: Outcome, before: bool) -> (bool, bool) {
-        match outcome {
-            Outcome::Accepted(results) => match results.as_slice() {
-                [Ok(accepted)] => {
-                    self.compare(id, *accepted);
-                    return (true, true);
-                }
-                [Err(Refusal::QueueFull(_))] => return (false, before),
-                other => self.scene.object(format!("{id} got {other:?}")),
-            },
-            Outcome::Refused(Refusal::StalePlan(_) | Refusal::QueueFull(_)) => {
-                return (false, before);
+        let Outcome::Accepted(results) = outcome else {
+            self.scene.object(format!("{id} got {outcome:?}"));
+            return (false, true);
+        };
+        match results.as_slice() {
+            [Ok(accepted)] => {
+                self.compare(id, *accepted);
+                (true, true)
             }
-            other => self.scene.object(format!("{id} got {other:?}")),
+            [Err(refusal @ Refusal::QueueFull(_))] => {
+                self.understand_refusal(id, refusal);
+                (false, before)
+            }
+            other => {
+                self.scene.object(format!("{id} got {other:?}"));
+                (false, true)
+            }
         }
-        (false, true)
+    }
+
+    fn understand_refusal(&self, id: &str, refusal: &Refusal) {
+        let is_expected = match refusal {
+            Refusal::StalePlan(_) | Refusal::QueueFull(_) => true,
+            Refusal::QueueMoving(_) => self.scene.groups > 1,
+            _ => false,
+        };
+        if !is_expected {
+            self.scene.object(format!("{id} is refused: {refusal:?}"));
+        }
     }
 
     /// Every attempt for a key has the answer of the first.
@@ -147,18 +177,23 @@ impl Client {
     }
 
     /// Does what must not be, when it is asked for.
-    async fn plant(&self, group: GroupId, proposal: &Proposal) {
-        let Command::Send(Send { queue, .. }) = proposal.command else {
-            return;
+    async fn plant(&self, id: &str) {
+        let (queue, stored) = {
+            let published = self.scene.published.borrow();
+            let event = &published[id];
+            if !event.is_sent() {
+                return;
+            }
+            (event.queues[0], event.stored.clone())
         };
         let event = if self.scene.is_planted(Plant::Ghost) {
             Bytes::from_static(b"ghost of nobody")
         } else if self.scene.is_planted(Plant::Batch) {
-            proposal.payloads[0].clone()
+            stored
         } else {
             return;
         };
-        self.send_planted(group, queue, event).await;
+        self.send_planted(queue, event).await;
     }
 
     fn end(&self, id: &str, acknowledged: bool, unknown: bool) {

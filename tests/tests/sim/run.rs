@@ -83,7 +83,7 @@ fn run(seed: u64, plant: Option<Plant>, verbose: bool) -> bool {
     let (took, figures) = (began.elapsed(), scene.history.figures());
     let simulated = sim.elapsed().as_secs_f64();
     println!(
-        "seed {seed}: {}, {nodes} nodes, {groups} groups, {} published, {} acknowledged, {} found, {} lost, {} delivered again, {} faults, {simulated:.1} s simulated in {:.2} s, trace {:016x}",
+        "seed {seed}: {}, {nodes} nodes, {groups} groups, {} published, {} acknowledged, {} found, {} lost, {} delivered again, {} faults, {} moves, {simulated:.1} s simulated in {:.2} s, trace {:016x}",
         if wrong.is_empty() { "passed" } else { "FAILED" },
         figures.published,
         figures.acknowledged,
@@ -91,6 +91,7 @@ fn run(seed: u64, plant: Option<Plant>, verbose: bool) -> bool {
         figures.lost,
         figures.duplicated,
         nemesis.faults,
+        scene.moved(),
         took.as_secs_f64(),
         scene.trace(),
     );
@@ -163,8 +164,9 @@ fn step(sim: &mut Sim<'_>, scene: &Rc<Scene>, nemesis: &mut Nemesis, phases: &mu
             } else if since > DRAIN_MS_MAX {
                 let audits = scene.audits.borrow().clone();
                 scene.object(format!(
-                    "not settled in time: {:?} left, {audits:?}",
-                    scene.left.get()
+                    "not settled in time: {:?} left, moving: {:?}, {audits:?}",
+                    scene.left.get(),
+                    scene.moving.borrow(),
                 ));
                 scene.phase.set(Phase::Done);
             }

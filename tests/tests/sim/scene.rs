@@ -7,9 +7,9 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use millrace_cluster::Cluster;
-use millrace_model::GroupId;
 use millrace_model::digest::Digest;
 use millrace_model::ledger::MemberChange;
+use millrace_model::{GroupId, Revision};
 use millrace_store::simulation;
 use millrace_tests::{Fact, History, Outcome};
 
@@ -36,6 +36,8 @@ pub(crate) struct Published {
     pub(crate) changed: Option<Bytes>,
     /// It does not go to queue two at once, but waits in a parked list.
     pub(crate) parks: bool,
+    /// How long it is delayed.
+    pub(crate) delay_ms: Option<u64>,
     /// Where it goes.
     pub(crate) queues: Vec<&'static str>,
     /// Whether it bears a key.
@@ -58,6 +60,13 @@ pub(crate) struct Audited {
     pub(crate) violations: Vec<String>,
     /// Deliveries that wait to be carried to other groups.
     pub(crate) under_way: u64,
+}
+
+/// Something was received for the first time.
+pub(crate) struct Front {
+    pub(crate) sequence: u64,
+    /// Of the history's clock.
+    pub(crate) answered_at: u64,
 }
 
 /// What everybody shares. One thread runs all of it.
@@ -85,6 +94,16 @@ pub(crate) struct Scene {
     pub(crate) configured: Cell<u64>,
     /// By queue: the entry, and the how manieth lease of it.
     pub(crate) leases: RefCell<BTreeSet<(String, u64, u32)>>,
+    /// By queue and sequence: the event.
+    pub(crate) entries: RefCell<BTreeMap<(String, u64), String>>,
+    /// By queue: the last of the entries that were received for the first time, and when that was answered.
+    pub(crate) fronts: RefCell<BTreeMap<String, Vec<Front>>>,
+    /// A queue is about to move: somebody may want to know.
+    pub(crate) is_moved: Cell<bool>,
+    /// The moves that ended, by their revisions, and whether the queue came to its new group.
+    pub(crate) moves: RefCell<BTreeMap<Revision, bool>>,
+    /// Queues that move still, as far as anybody could tell last.
+    pub(crate) moving: RefCell<Vec<String>>,
     /// What is to be done wrong.
     pub(crate) plant: Cell<Option<Plant>>,
     pub(crate) audits: RefCell<BTreeMap<(u64, GroupId), Audited>>,
@@ -118,6 +137,11 @@ impl Scene {
             leader_wanted: Cell::new(None),
             configured: Cell::new(0),
             leases: RefCell::default(),
+            entries: RefCell::default(),
+            fronts: RefCell::default(),
+            is_moved: Cell::new(false),
+            moves: RefCell::default(),
+            moving: RefCell::default(),
             plant: Cell::new(None),
             audits: RefCell::default(),
             digests: RefCell::default(),
@@ -162,6 +186,17 @@ impl Scene {
             ));
         }
         self.audits.borrow_mut().insert((node, group), audited);
+    }
+
+    /// Notes that a move has ended.
+    pub(crate) fn note_move(&self, revision: Revision, has_come: bool) {
+        self.moves.borrow_mut().insert(revision, has_come);
+    }
+
+    /// How many queues have come to their new groups, as far as anybody looked.
+    pub(crate) fn moved(&self) -> usize {
+        let moves = self.moves.borrow();
+        moves.values().filter(|has_come| **has_come).count()
     }
 
     /// Takes the state of the disks into the trace.

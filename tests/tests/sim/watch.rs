@@ -106,9 +106,17 @@ impl Client {
     }
 
     /// How many entries there are in all queues, and how many events are parked, as far as it matters; `None` when nobody
-    /// can tell.
+    /// can tell, or a queue moves.
     async fn left(&self) -> Option<u64> {
+        self.cluster.fresh().await.ok()?;
         let topology = self.topology()?;
+        let moving = topology.queues.values();
+        let moving =
+            moving.filter_map(|queue| Some(format!("{}: {:?}", queue.name, queue.moving?)));
+        *self.scene.moving.borrow_mut() = moving.collect();
+        if !self.scene.moving.borrow().is_empty() {
+            return None;
+        }
         let mut left = 0;
         for queue in QUEUES {
             let queue = &topology.queues[&name(queue)];

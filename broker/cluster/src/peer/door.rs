@@ -336,7 +336,7 @@ impl Talk {
                 Err(unavailable) => return failed(&unavailable),
             };
             match kind {
-                Kind::SnapshotBegin => done(snapshot::begin(&arriving, group).await),
+                Kind::SnapshotBegin => done(snapshot::begin(&arriving, group, &head).await),
                 _ => match snapshot::finish(&arriving, &group, head).await {
                     Ok(installed) => replied(&installed),
                     Err(fault) => failed(&fault),

@@ -48,6 +48,13 @@ impl From<&Vote> for VoteForm {
     }
 }
 
+impl VoteForm {
+    /// The term that it is for.
+    pub(crate) fn term(&self) -> u64 {
+        self.term
+    }
+}
+
 impl From<VoteForm> for Vote {
     fn from(form: VoteForm) -> Self {
         if form.committed {

@@ -5,16 +5,17 @@
 //! read. Chunks check themselves, see [`crate::snapshot`].
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use millrace_model::Fault;
+use millrace_model::{Fault, GroupId};
 use openraft::StorageError;
 use openraft::errors::{ErrorSource as _, NetworkError, StreamingError, Unreachable};
 use openraft::impls::BoxedErrorSource;
 use openraft::raft::SnapshotResponse;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::connection::{Broken, Connection};
@@ -48,6 +49,15 @@ pub(crate) struct Installed(VoteForm);
 impl Installed {
     pub(crate) fn new(vote: &Vote) -> Self {
         Self(vote.into())
+    }
+}
+
+#[cfg(test)]
+impl SnapshotHead {
+    /// Of a leader of that term.
+    pub(crate) fn of(group: u32, term: u64) -> Self {
+        let vote = VoteForm::from(&Vote::new_committed(term, 1));
+        Self { group, vote }
     }
 }
 
@@ -130,8 +140,15 @@ impl Sender {
     }
 }
 
-/// The snapshot that comes in over one connection, if one does: one step at a time, in order.
-pub(crate) type Arriving = Arc<tokio::sync::Mutex<Option<Incoming>>>;
+/// The snapshot that comes in over one connection, and of which group, if one does: one step at a time, in order. It ends
+/// with the connection.
+pub(crate) type Arriving = Arc<Slot>;
+
+type Slot = Mutex<Option<(GroupId, Incoming)>>;
+
+/// Over which connection a snapshot of one group was begun last, and in which term.
+#[derive(Default)]
+pub(crate) struct Receiving(Mutex<Option<(u64, Weak<Slot>)>>);
 
 /// Runs `work` where it may block.
 async fn blocking<R: Send + 'static>(
@@ -141,15 +158,34 @@ async fn blocking<R: Send + 'static>(
     done.unwrap_or_else(|panic| Err(Fault::new("take a snapshot", panic)))
 }
 
-/// Begins to take a snapshot; one that was not ended is forgotten.
+/// Begins to take a snapshot; one of this connection that was not ended is forgotten. So is one of this group from who
+/// leads no more: who loses the lead stops in the middle, and the connection goes on.
 ///
 /// # Errors
 /// A [`Fault`] as [`Incoming::begin`].
-pub(crate) async fn begin(arriving: &Arriving, group: Arc<Group>) -> Result<(), Fault> {
-    let mut arriving = arriving.lock().await;
-    drop(arriving.take());
-    let incoming = blocking(move || Incoming::begin(&group.applier)).await?;
-    *arriving = Some(incoming);
+pub(crate) async fn begin(
+    arriving: &Arriving,
+    group: Arc<Group>,
+    head: &SnapshotHead,
+) -> Result<(), Fault> {
+    let (id, term) = (group.id, head.vote.term());
+    // Held to the end, so that of two that begin one waits.
+    let mut receiving = group.receiving.0.lock().await;
+    if let Some((former, other)) = receiving.take_if(|(former, _)| *former <= term)
+        && let Some(other) = other.upgrade()
+        && !Arc::ptr_eq(&other, arriving)
+    {
+        let forgotten = other.lock().await.take_if(|(of, _)| *of == id);
+        if forgotten.is_some() {
+            tracing::info!(group = %id, former, term, "a snapshot that was not ended is forgotten");
+        }
+    }
+    let mut slot = arriving.lock().await;
+    drop(slot.take());
+    let applier = group.applier.clone();
+    let incoming = blocking(move || Incoming::begin(&applier)).await?;
+    *slot = Some((id, incoming));
+    *receiving = Some((term, Arc::downgrade(arriving)));
     Ok(())
 }
 
@@ -163,9 +199,9 @@ fn none_begun() -> Fault {
 /// A [`Fault`] as [`Incoming::push`]; the snapshot is forgotten.
 pub(crate) async fn push(arriving: &Arriving, chunk: Bytes) -> Result<(), Fault> {
     let mut arriving = arriving.lock().await;
-    let mut incoming = arriving.take().ok_or_else(none_begun)?;
+    let (group, mut incoming) = arriving.take().ok_or_else(none_begun)?;
     let taken = blocking(move || incoming.push(&chunk).map(|()| incoming)).await;
-    *arriving = Some(taken?);
+    *arriving = Some((group, taken?));
     Ok(())
 }
 
@@ -178,7 +214,7 @@ pub(crate) async fn finish(
     group: &Group,
     head: SnapshotHead,
 ) -> Result<Installed, Fault> {
-    let incoming = arriving.lock().await.take().ok_or_else(none_begun)?;
+    let (_, incoming) = arriving.lock().await.take().ok_or_else(none_begun)?;
     let snapshot = blocking(move || incoming.finish()).await?;
     let installed = group.raft.install_full_snapshot(head.vote.into(), snapshot);
     let response = installed

@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use super::life::configure;
 use super::rig::{PATIENCE, Rig, free_address};
 use crate::Cluster;
-use crate::peer::snapshot;
+use crate::peer::snapshot::{self, Arriving, SnapshotHead};
 use crate::snapshot::Builder;
 
 /// The group of a topic, and a queue in each of two groups.
@@ -352,5 +352,26 @@ async fn snapshots_of_two_groups_reach_a_node_at_once() {
     for sent in futures::future::join_all(sends).await {
         sent.unwrap();
     }
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_that_its_leader_never_ends_does_not_keep_the_next_one_out() {
+    let rig = Rig::with_groups(1, 1).await;
+    let group = &rig.running[&1].node.data[0];
+    let begin = async |arriving: &Arriving, term| {
+        let head = SnapshotHead::of(group.id.0, term);
+        snapshot::begin(arriving, Arc::clone(group), &head).await
+    };
+    let (first, next) = (Arriving::default(), Arriving::default());
+    begin(&first, 3).await.unwrap();
+    // Whoever led before that comes too late.
+    begin(&next, 2).await.unwrap_err();
+    begin(&next, 3).await.unwrap();
+    assert!(first.lock().await.is_none(), "one of them at most");
+    begin(&first, 4).await.unwrap();
+    assert!(next.lock().await.is_none(), "one of them at most");
+    begin(&first, 4).await.unwrap();
+    drop((first, next));
     rig.stop().await;
 }

@@ -30,20 +30,24 @@ pub(super) async fn located<T, F>(
 where
     F: Future<Output = Result<Result<T, Refusal>, Failure>>,
 {
+    let has_groups = call.gateway.ledger().data_groups().len() > 1;
     let mut topology = call.topology().await?;
     let mut until = None;
     let mut attempt = 0;
     loop {
         let begun = Instant::now();
         let queue = Arc::clone(call.queue(&topology)?);
+        let number = queue.id.to_string();
         // Handed on whole: a long poll must not keep an old catalog alive.
         let refusal = match work(topology, queue).await? {
             Ok(done) => return Ok(done),
             // The groups know its number alone.
             Err(Refusal::QueueMoving(_)) => moving(call),
+            // The catalog knows it, or did: then the next one says that it is gone.
+            Err(Refusal::QueueNotFound(it)) if has_groups && it == number => moving(call),
             Err(refusal) => refusal,
         };
-        let may_be_elsewhere = call.gateway.ledger().data_groups().len() > 1
+        let may_be_elsewhere = has_groups
             && matches!(
                 refusal,
                 Refusal::QueueMoving(_) | Refusal::QueueNotFound(_) | Refusal::StalePlan(_)

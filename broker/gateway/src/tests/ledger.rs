@@ -148,6 +148,10 @@ impl MemoryLedger {
         self.run(group, Proposal::bare(Command::Tick))?;
         let leases = match self.run(group, Proposal::bare(Command::Receive(receive)))? {
             Outcome::Received(leases) => leases,
+            // As the cluster tells whoever waits.
+            Outcome::Refused(Refusal::QueueMoving(queue)) => {
+                return Ok(Err(Refusal::QueueNotFound(queue)));
+            }
             Outcome::Refused(refusal) => return Ok(Err(refusal)),
             other => panic!("a receive came to {other:?}"),
         };

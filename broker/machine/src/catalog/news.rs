@@ -1,7 +1,7 @@
 //! News: what each data group has to adopt, kept until all of them did.
 
 use millrace_model::command::{Adopt, Change};
-use millrace_model::{Fault, GroupId, Outcome, Revision, Tables, row};
+use millrace_model::{Fault, Feature, GroupId, Outcome, Revision, Tables, row};
 use serde::{Deserialize, Serialize};
 
 use super::Changing;
@@ -31,8 +31,10 @@ impl<T: Tables> Machine<T> {
             }
             Ok(())
         })?;
+        let topology = self.topology();
         Ok(Adopt {
             revision: self.state.revision,
+            after: topology.has(Feature::QueueMoves).then_some(after),
             changes,
         })
     }

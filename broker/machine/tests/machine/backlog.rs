@@ -26,6 +26,7 @@ fn group(config: &QueueConfig) -> Group {
     };
     let adopt = Adopt {
         revision: Revision(1),
+        after: None,
         changes: vec![change(1), change(2)],
     };
     group.run(Timestamp(1_000), Command::Adopt(adopt));

@@ -76,6 +76,7 @@ impl Run {
             };
             let adopt = Adopt {
                 revision: Revision(1),
+                after: None,
                 changes: vec![queue],
             };
             group.run(Timestamp(1), Command::Adopt(adopt));

@@ -130,6 +130,7 @@ impl Run {
         };
         let adopt = Adopt {
             revision: Revision(self.revision),
+            after: None,
             changes: vec![change],
         };
         self.naive.run(self.all.at, &Command::Adopt(adopt), &[]);

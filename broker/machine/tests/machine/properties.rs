@@ -161,6 +161,7 @@ impl Run {
                 self.revision += 1;
                 Command::Adopt(Adopt {
                     revision: Revision(self.revision),
+                    after: None,
                     changes: vec![
                         Change::SubscriptionDeleted { id },
                         Change::SubscriptionGone { id },
@@ -333,6 +334,7 @@ impl Run {
         self.revision += 1;
         Command::Adopt(Adopt {
             revision: Revision(self.revision),
+            after: None,
             changes: vec![change],
         })
     }

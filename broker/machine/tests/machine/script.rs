@@ -67,12 +67,16 @@ impl Script {
                 return Some(show::applied(&world.data, &applied));
             }
             "adopt" => {
-                let applied = world.adopt();
+                let applied = match line.number("after") {
+                    Some(after) => world.adopt_after(Revision(after)),
+                    None => world.adopt(),
+                };
                 return Some(show::applied(&world.data, &applied));
             }
             "adopt-nothing" => {
                 let adopt = Adopt {
                     revision: Revision(line.word(0).parse().unwrap()),
+                    after: None,
                     changes: vec![],
                 };
                 let proposal = Proposal::bare(Command::Adopt(adopt));

@@ -189,7 +189,11 @@ impl World {
 
     /// Makes the data group adopt what the catalog has for it.
     pub(crate) fn adopt(&mut self) -> Applied {
-        let after = self.data.machine.revision();
+        self.adopt_after(self.data.machine.revision())
+    }
+
+    /// The same by somebody who knew the group as it was at a revision.
+    pub(crate) fn adopt_after(&mut self, after: Revision) -> Applied {
         let news = self.meta.machine.news(after, self.data.id).unwrap();
         let adopt = Proposal::bare(Command::Adopt(news));
         self.data.apply(self.at, vec![adopt])

@@ -162,14 +162,12 @@ pub fn set_slow(node: u64, ms: u64) {
     world().disk(node).slow_ms = ms;
 }
 
-/// Fills the disk of `node`, but for what others than the log live on; or gives it room again.
-pub fn set_full(node: u64, full: bool) {
-    /// The tables want 24 MiB beside what they write, and have a reserve to make up for it.
-    const ROOM_BYTES: u64 = 26 << 20;
+/// Fills the disk of `node` but for so many bytes; or gives it room again.
+pub fn set_full(node: u64, but_for: Option<u64>) {
     let mut world = world();
     let disk = world.disk(node);
-    let filled = disk.image.bytes() + ROOM_BYTES;
-    disk.bytes_max = full.then_some(filled);
+    let bytes = disk.image.bytes();
+    disk.bytes_max = but_for.map(|free| bytes + free);
 }
 
 /// How long the next sync at `path` takes, in milliseconds.
