@@ -164,7 +164,7 @@ impl Proposer {
                     None => return,
                 },
             };
-            let (batch, next) = gather(first, &mut queue);
+            let (batch, next) = self.gather(first, &mut queue);
             left_over = next;
             let mut under_way = self.propose(batch).await;
             if !self.watch(&mut under_way).await {
@@ -176,17 +176,36 @@ impl Proposer {
         }
     }
 
+    /// Takes what waits, up to the limits of a batch; gives back the one that did not fit.
+    fn gather(
+        &self,
+        first: Waiting,
+        queue: &mut mpsc::UnboundedReceiver<Waiting>,
+    ) -> (Vec<Waiting>, Option<Waiting>) {
+        let mut bytes = first.bytes;
+        let commands = self.load.waiting().clamp(1, limit::BATCH_COMMANDS_MAX);
+        let mut batch = Vec::with_capacity(commands);
+        batch.push(first);
+        while batch.len() < limit::BATCH_COMMANDS_MAX {
+            let Ok(next) = queue.try_recv() else { break };
+            if bytes + next.bytes > limit::BATCH_BYTES_MAX {
+                return (batch, Some(next));
+            }
+            bytes += next.bytes;
+            batch.push(next);
+        }
+        (batch, None)
+    }
+
     async fn propose(&self, batch: Vec<Waiting>) -> UnderWay {
         let bytes = batch.iter().map(|waiting| waiting.bytes).sum();
         self.load.leave(batch.len(), bytes);
         self.load.batches.fetch_add(1, Ordering::Relaxed);
         let commands = batch.len() as u64;
         self.load.proposed.fetch_add(commands, Ordering::Relaxed);
-        let (proposals, replies): (Vec<_>, Vec<_>) = batch
-            .into_iter()
-            .map(|waiting| (waiting.proposal, waiting.reply))
-            .unzip();
+        let proposals = batch.iter().map(|waiting| &waiting.proposal);
         let body = Batch::encode(self.clock.now(), proposals);
+        let replies = batch.into_iter().map(|waiting| waiting.reply).collect();
         let replies = Replies(Arc::new(Mutex::new(replies)));
         let (answered, done) = oneshot::channel();
         let hangs = self.leadership.hangs();
@@ -258,24 +277,6 @@ impl Proposer {
         };
         let _ = waiting.reply.send(Err(unavailable));
     }
-}
-
-/// Takes what waits, up to the limits of a batch; gives back the one that did not fit.
-fn gather(
-    first: Waiting,
-    queue: &mut mpsc::UnboundedReceiver<Waiting>,
-) -> (Vec<Waiting>, Option<Waiting>) {
-    let mut bytes = first.bytes;
-    let mut batch = vec![first];
-    while batch.len() < limit::BATCH_COMMANDS_MAX {
-        let Ok(next) = queue.try_recv() else { break };
-        if bytes + next.bytes > limit::BATCH_BYTES_MAX {
-            return (batch, Some(next));
-        }
-        bytes += next.bytes;
-        batch.push(next);
-    }
-    (batch, None)
 }
 
 fn answer(result: WriteResult, replies: Vec<oneshot::Sender<Answered>>) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use millrace_model::command::Elsewhere;
 use millrace_model::{
-    Batch, Command, Fault, GroupId, Outcome, PayloadRef, QueueId, Revision, Tables, Topology,
+    Batch, Command, Fault, GroupId, Item, Outcome, PayloadRef, QueueId, Revision, Tables, Topology,
 };
 
 use crate::catalog::Catalog;
@@ -90,9 +90,16 @@ impl<T: Tables> Machine<T> {
         let before = self.state.clone();
         self.state.at = self.state.at.max(batch.at);
         let places: Vec<_> = batch.payloads(index, start).collect();
+        let mut places = &places[..];
         let mut outcomes = Vec::with_capacity(batch.items.len());
-        for (item, places) in batch.items.into_iter().zip(places) {
-            outcomes.push(self.run(item.command, &places, body)?);
+        for Item {
+            command,
+            payload_lens,
+        } in batch.items
+        {
+            let (own, others) = places.split_at(payload_lens.len());
+            outcomes.push(self.run(command, own, body)?);
+            places = others;
         }
         let touched = self.finish(&before);
         Ok(Applied {

@@ -8,7 +8,8 @@
 //! payload is referred to by its place in it.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeSeq as _;
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::command::Command;
 use crate::fault::Fault;
@@ -65,34 +66,29 @@ pub struct Item {
 impl Batch {
     /// Makes the body of a log entry. Inverse of [`Batch::decode`].
     #[must_use]
-    pub fn encode(at: Timestamp, proposals: Vec<Proposal>) -> Bytes {
-        let total = proposals.iter().map(Proposal::bytes).sum::<usize>();
-        let mut payloads = Vec::with_capacity(proposals.len());
-        let mut items = Vec::with_capacity(proposals.len());
-        let mut version = FormatVersion::MIN;
-        for Proposal {
-            command,
-            payloads: own,
-        } in proposals
-        {
-            let payload_lens = own.iter().map(|payload| length(payload.len())).collect();
-            version = version.max(command.since());
-            items.push(Item {
-                command,
-                payload_lens,
-            });
-            payloads.extend(own);
-        }
+    pub fn encode<'p, I>(at: Timestamp, proposals: I) -> Bytes
+    where
+        I: IntoIterator<Item = &'p Proposal, IntoIter: Clone>,
+    {
+        let proposals = proposals.into_iter();
+        let total = proposals.clone().map(Proposal::bytes).sum::<usize>();
+        let version = proposals.clone().map(|proposal| proposal.command.since());
+        let version = version.fold(FormatVersion::MIN, FormatVersion::max);
         let mut body = BytesMut::with_capacity(total + 64);
         body.put_u32_le(0);
         body.put_u8(u8::try_from(version.0).expect("far fewer versions than 256"));
-        let header = postcard::to_extend(&Self { at, items }, Extender(body));
+        let header = Header {
+            at,
+            items: Items(proposals.clone()),
+        };
+        let header = postcard::to_extend(&header, Extender(body));
         let mut body = header
             .expect("commands have a binary form, and memory takes every write")
             .0;
         let header_len = length(body.len() - size_of::<u32>());
         body[..size_of::<u32>()].copy_from_slice(&header_len.to_le_bytes());
-        payloads.iter().for_each(|payload| body.put_slice(payload));
+        let payloads = proposals.flat_map(|proposal| &proposal.payloads);
+        payloads.for_each(|payload| body.put_slice(payload));
         body.freeze()
     }
 
@@ -126,17 +122,56 @@ impl Batch {
         Ok((batch, start))
     }
 
-    /// The places of all payloads of the batch, item by item, for a body whose payloads begin at `start`.
-    pub fn payloads(&self, index: u64, start: u32) -> impl Iterator<Item = Vec<PayloadRef>> + '_ {
+    /// The places of all payloads of the batch, those of one item after those of the one before, for a body whose payloads
+    /// begin at `start`.
+    pub fn payloads(&self, index: u64, start: u32) -> impl Iterator<Item = PayloadRef> + '_ {
         let mut offset = start;
-        self.items.iter().map(move |item| {
-            let place = |&len: &u32| {
-                let place = PayloadRef { index, offset, len };
-                offset += len;
-                place
-            };
-            item.payload_lens.iter().map(place).collect()
+        let lens = self.items.iter().flat_map(|item| &item.payload_lens);
+        lens.map(move |&len| {
+            let place = PayloadRef { index, offset, len };
+            offset += len;
+            place
         })
+    }
+}
+
+/// A [`Batch`] as it is written, of commands that stay where they are.
+#[derive(Serialize)]
+struct Header<I: Serialize> {
+    at: Timestamp,
+    items: I,
+}
+
+/// Its items.
+struct Items<I>(I);
+
+/// One [`Item`].
+#[derive(Serialize)]
+struct Written<'p> {
+    command: &'p Command,
+    payload_lens: Lengths<'p>,
+}
+
+struct Lengths<'p>(&'p [Bytes]);
+
+impl<'p, I: Iterator<Item = &'p Proposal> + Clone> Serialize for Items<I> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // The binary form begins with the number, which an iterator need not know.
+        let mut items = serializer.serialize_seq(Some(self.0.clone().count()))?;
+        for Proposal { command, payloads } in self.0.clone() {
+            let payload_lens = Lengths(payloads);
+            items.serialize_element(&Written {
+                command,
+                payload_lens,
+            })?;
+        }
+        items.end()
+    }
+}
+
+impl Serialize for Lengths<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(|payload| length(payload.len())))
     }
 }
 
@@ -197,30 +232,31 @@ mod tests {
     #[test]
     fn decoding_gives_what_was_encoded_and_where_the_payloads_lie() {
         let proposals = proposals();
-        let body = Batch::encode(Timestamp(42), proposals.clone());
+        let body = Batch::encode(Timestamp(42), &proposals);
         let (batch, start) = Batch::decode(&body).expect("just encoded");
         assert_eq!(batch.at, Timestamp(42));
-        let places: Vec<_> = batch.payloads(7, start).collect();
-        for ((item, places), proposal) in batch.items.iter().zip(&places).zip(&proposals) {
+        let mut places = batch.payloads(7, start);
+        for (item, proposal) in batch.items.iter().zip(&proposals) {
             assert_eq!(item.command, proposal.command);
-            let bytes: Vec<_> = places
-                .iter()
+            let own = places.by_ref().take(item.payload_lens.len());
+            let bytes: Vec<_> = own
                 .map(|at| body.slice(at.offset as usize..(at.offset + at.len) as usize))
                 .collect();
             assert_eq!(bytes, proposal.payloads);
         }
+        assert_eq!(places.next(), None);
     }
 
     #[test]
     fn a_batch_is_of_the_version_of_its_newest_command_and_a_newer_one_is_refused() {
-        let version = |proposals| Batch::encode(Timestamp(42), proposals)[4];
-        assert_eq!(version(proposals()), 1, "older brokers read it");
+        let version = |proposals: &[Proposal]| Batch::encode(Timestamp(42), proposals)[4];
+        assert_eq!(version(&proposals()), 1, "older brokers read it");
         let to = FormatVersion::MAX;
         let raise = Command::Catalog(crate::command::CatalogCommand::RaiseVersion { to });
         let mut proposals = proposals();
         proposals.push(Proposal::bare(raise));
-        assert_eq!(u16::from(version(proposals.clone())), to.0);
-        let mut newer = Batch::encode(Timestamp(42), proposals).to_vec();
+        assert_eq!(u16::from(version(&proposals)), to.0);
+        let mut newer = Batch::encode(Timestamp(42), &proposals).to_vec();
         newer[4] += 1;
         let refused = Batch::decode(&newer).expect_err("newer").to_string();
         assert!(refused.contains("start the newer broker"), "{refused}");
@@ -228,7 +264,7 @@ mod tests {
 
     #[test]
     fn damage_is_a_fault_and_never_a_panic() {
-        let body = Batch::encode(Timestamp(42), proposals());
+        let body = Batch::encode(Timestamp(42), &proposals());
         for cut in 0..body.len() {
             assert!(Batch::decode(&body[..cut]).is_err(), "cut at {cut}");
         }

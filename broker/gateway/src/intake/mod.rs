@@ -73,16 +73,22 @@ pub(crate) async fn read(
         .read_body(call.gateway.config().request_bytes_max, code)
         .await?;
     let instructions = Instructions::read(call, place, &body)?;
-    let parsed: Vec<Result<Event, Refused>> = match form {
-        Form::Batch => batch::read(&body, call.gateway.config().request_events_max)?,
-        Form::Structured => vec![structured(body)],
-        Form::Binary => vec![binary::read(&call.head.headers, body).map_err(Refused::from)],
-        Form::Plain => vec![Ok(plain::read(call, place, &instructions, body))],
-    };
     let most = event_bytes_max.min(call.gateway.config().event_bytes_max);
     let finish = |event: Result<Event, Refused>| finish(event?, &instructions, most);
+    let events = match form {
+        Form::Batch => {
+            let events = batch::read(&body, call.gateway.config().request_events_max)?;
+            events.into_iter().map(finish).collect()
+        }
+        Form::Structured => vec![finish(structured(body))],
+        Form::Binary => {
+            let event = binary::read(&call.head.headers, body);
+            vec![finish(event.map_err(Refused::from))]
+        }
+        Form::Plain => vec![finish(Ok(plain::read(call, place, &instructions, body)))],
+    };
     Ok(Intake {
-        events: parsed.into_iter().map(finish).collect(),
+        events,
         is_batch: form == Form::Batch,
         instructions,
     })

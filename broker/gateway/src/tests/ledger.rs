@@ -36,7 +36,7 @@ impl Group {
 
     fn apply(&mut self, at: Timestamp, proposal: Proposal) -> Outcome {
         let index = self.log.len() as u64 + 1;
-        let body = Batch::encode(at, vec![proposal]);
+        let body = Batch::encode(at, [&proposal]);
         let mut applied = self.machine.apply(index, &body).expect("sound tables");
         self.log.insert(index, body);
         applied.outcomes.remove(0)

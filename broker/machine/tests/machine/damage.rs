@@ -98,13 +98,13 @@ fn dead(world: &World, group: GroupId, key: &[u8]) -> bool {
 
 #[test]
 fn a_body_that_is_damaged_is_a_fault() {
-    let body = Batch::encode(Timestamp(1), vec![]);
+    let body = Batch::encode(Timestamp(1), []);
     let mut machine = Machine::open(GroupId::DATA, MemoryTables::default()).unwrap();
     assert!(machine.apply(1, &body[..body.len() - 1]).is_err());
     let line = "publish t1 one:";
     let mut proposal = words::data(&Line::parse(line), machine.revision()).unwrap();
     proposal.payloads = Vec::<Bytes>::new();
-    let body = Batch::encode(Timestamp(1), vec![proposal]);
+    let body = Batch::encode(Timestamp(1), [&proposal]);
     assert!(
         machine.apply(1, &body).is_err(),
         "a plan without its payloads"
@@ -115,6 +115,6 @@ fn a_body_that_is_damaged_is_a_fault() {
 fn a_change_of_the_catalog_in_a_data_group_is_a_fault() {
     let mut machine = Machine::open(GroupId::DATA, MemoryTables::default()).unwrap();
     let proposal: Proposal = words::catalog(&Line::parse("put-topic orders")).unwrap();
-    let body = Batch::encode(Timestamp(1), vec![proposal]);
+    let body = Batch::encode(Timestamp(1), [&proposal]);
     assert!(machine.apply(1, &body).is_err());
 }

@@ -35,7 +35,7 @@ impl Group {
     pub(crate) fn apply_unchecked(&mut self, at: Timestamp, proposals: Vec<Proposal>) -> Applied {
         let index = self.log.len() as u64 + 1;
         let count = proposals.len();
-        let body = Batch::encode(at, proposals);
+        let body = Batch::encode(at, &proposals);
         let applied = self.machine.apply(index, &body).unwrap();
         assert_eq!(applied.outcomes.len(), count);
         self.log.insert(index, body);
