@@ -34,9 +34,9 @@ impl Group {
         Self { machine, log }
     }
 
-    fn apply(&mut self, at: Timestamp, proposal: Proposal) -> Outcome {
+    fn apply(&mut self, at: Timestamp, proposal: &Proposal) -> Outcome {
         let index = self.log.len() as u64 + 1;
-        let body = Batch::encode(at, [&proposal]);
+        let body = Batch::encode(at, [proposal]);
         let mut applied = self.machine.apply(index, &body).expect("sound tables");
         self.log.insert(index, body);
         applied.outcomes.remove(0)
@@ -113,7 +113,7 @@ impl MemoryLedger {
         self.groups.lock().unwrap()
     }
 
-    fn run(&self, group: GroupId, proposal: Proposal) -> Result<Outcome, Unavailable> {
+    fn run(&self, group: GroupId, proposal: &Proposal) -> Result<Outcome, Unavailable> {
         if let Some(outage) = &*self.outage.lock().unwrap() {
             return Err(outage.clone());
         }
@@ -145,8 +145,8 @@ impl MemoryLedger {
         group: GroupId,
         receive: Receive,
     ) -> Result<Result<Vec<Message>, Refusal>, Unavailable> {
-        self.run(group, Proposal::bare(Command::Tick))?;
-        let leases = match self.run(group, Proposal::bare(Command::Receive(receive)))? {
+        self.run(group, &Proposal::bare(Command::Tick))?;
+        let leases = match self.run(group, &Proposal::bare(Command::Receive(receive)))? {
             Outcome::Received(leases) => leases,
             // As the cluster tells whoever waits.
             Outcome::Refused(Refusal::QueueMoving(queue)) => {
@@ -170,7 +170,7 @@ fn adopt(at: Timestamp, groups: &mut [Group]) {
     for (id, group) in (1..).map(GroupId).zip(data) {
         if meta.machine.revision() > group.machine.revision() {
             let news = meta.machine.news(group.machine.revision(), id);
-            group.apply(at, Proposal::bare(Command::Adopt(news.expect("news"))));
+            group.apply(at, &Proposal::bare(Command::Adopt(news.expect("news"))));
         }
     }
 }
@@ -184,13 +184,13 @@ fn hand_over(at: Timestamp, groups: &mut [Group]) {
         while taken != Taken::Done {
             taken = hand_part_over(at, groups, departure, taken);
             for group in &mut groups[1..] {
-                group.apply(at, Proposal::bare(Command::Tick));
+                group.apply(at, &Proposal::bare(Command::Tick));
             }
         }
     }
     for Departure { revision, .. } in leaving {
         let end = CatalogCommand::EndMove { revision };
-        groups[0].apply(at, Proposal::bare(Command::Catalog(end)));
+        groups[0].apply(at, &Proposal::bare(Command::Catalog(end)));
     }
     adopt(at, groups);
 }
@@ -199,13 +199,13 @@ fn hand_over(at: Timestamp, groups: &mut [Group]) {
 fn leave(at: Timestamp, groups: &mut [Group]) {
     for group in &mut groups[1..] {
         while group.machine.next_due().is_some_and(|due| due <= at) {
-            group.apply(at, Proposal::bare(Command::Tick));
+            group.apply(at, &Proposal::bare(Command::Tick));
         }
     }
     let topology = groups[0].machine.topology();
     for (_, Moving { revision, .. }) in topology.placement.bound() {
         let leave = CatalogCommand::Leave { revision };
-        groups[0].apply(at, Proposal::bare(Command::Catalog(leave)));
+        groups[0].apply(at, &Proposal::bare(Command::Catalog(leave)));
     }
     adopt(at, groups);
 }
@@ -236,7 +236,7 @@ fn hand_part_over(
     let payloads = places.map(|place| home.payload(*place)).collect();
     let command = Command::TakeOver(part.take_over);
     let to = &mut groups[departure.to.0 as usize];
-    match to.apply(at, Proposal { command, payloads }) {
+    match to.apply(at, &Proposal { command, payloads }) {
         Outcome::TakenOver(taken) => taken[0],
         other => panic!("a part came to {other:?}"),
     }
@@ -254,12 +254,12 @@ fn carry(at: Timestamp, groups: &mut [Group]) {
             let places = cargo.places.iter();
             let payloads = places.map(|place| home.payload(*place)).collect();
             let (upto, command) = (cargo.last(), Command::Deliver(cargo.deliver));
-            let outcome = groups[to].apply(at, Proposal { command, payloads });
+            let outcome = groups[to].apply(at, &Proposal { command, payloads });
             let Outcome::Carried(upto) = outcome else {
                 panic!("{outcome:?} up to {upto}");
             };
             let delivered = Command::Delivered(Delivered { to: id, upto });
-            groups[from].apply(at, Proposal::bare(delivered));
+            groups[from].apply(at, &Proposal::bare(delivered));
         }
     }
 }
@@ -270,7 +270,7 @@ impl Ledger for MemoryLedger {
         group: GroupId,
         proposal: Proposal,
     ) -> BoxFuture<'_, Result<Outcome, Unavailable>> {
-        Box::pin(async move { self.run(group, proposal) })
+        Box::pin(async move { self.run(group, &proposal) })
     }
 
     fn receive(

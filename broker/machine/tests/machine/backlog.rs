@@ -44,7 +44,7 @@ fn send(group: &mut Group, at: u64, count: usize, delay_ms: Option<u64>, bytes: 
         command: Command::Send(send),
         payloads: vec![Bytes::from(vec![b'x'; bytes]); count],
     };
-    group.apply_unchecked(Timestamp(at), vec![proposal]);
+    group.apply_unchecked(Timestamp(at), &[proposal]);
 }
 
 fn receive(group: &mut Group, at: u64, max: u32) -> Vec<Lease> {
@@ -55,7 +55,7 @@ fn receive(group: &mut Group, at: u64, max: u32) -> Vec<Lease> {
         nonce: at,
     };
     let proposal = Proposal::bare(Command::Receive(receive));
-    let mut applied = group.apply_unchecked(Timestamp(at), vec![proposal]);
+    let mut applied = group.apply_unchecked(Timestamp(at), &[proposal]);
     match applied.outcomes.remove(0) {
         Outcome::Received(leases) => leases,
         other => panic!("{other:?}"),
@@ -69,7 +69,7 @@ fn ack(group: &mut Group, at: u64, receipts: Vec<Receipt>) {
         receipts,
     };
     let proposal = Proposal::bare(Command::Ack(ack));
-    let mut applied = group.apply_unchecked(Timestamp(at), vec![proposal]);
+    let mut applied = group.apply_unchecked(Timestamp(at), &[proposal]);
     match applied.outcomes.remove(0) {
         Outcome::Settled(settled) => assert_eq!(settled.done, count),
         other => panic!("{other:?}"),
@@ -87,7 +87,7 @@ fn tick(group: &mut Group, at: u64) -> usize {
             return count;
         }
         let proposal = Proposal::bare(Command::Tick);
-        let mut applied = group.apply_unchecked(Timestamp(at), vec![proposal]);
+        let mut applied = group.apply_unchecked(Timestamp(at), &[proposal]);
         match applied.outcomes.remove(0) {
             Outcome::Ticked { work } => assert!(work <= limit::TICK_WORK_MAX as u64),
             other => panic!("{other:?}"),
@@ -253,10 +253,10 @@ fn a_parked_list_holds_a_bounded_number_of_events() {
         }
     };
     for _ in 0..limit::PARKED_EVENTS_MAX / 1_000 {
-        group.apply_unchecked(Timestamp(1_000), vec![publish(1_000, &[park(1)])]);
+        group.apply_unchecked(Timestamp(1_000), &[publish(1_000, &[park(1)])]);
     }
     let both = publish(1, &[park(2), park(1)]);
-    let applied = group.apply_unchecked(Timestamp(1_000), vec![both, publish(1, &[park(2)])]);
+    let applied = group.apply_unchecked(Timestamp(1_000), &[both, publish(1, &[park(2)])]);
     let refused = Outcome::Accepted(vec![Err(Refusal::ParkedFull)]);
     assert_eq!(applied.outcomes[0], refused);
     assert!(matches!(&applied.outcomes[1], Outcome::Accepted(events) if events[0].is_ok()));
@@ -327,8 +327,8 @@ fn the_catalog_holds_a_bounded_number_of_things() {
         }))
     };
     for from in (0..limit::CATALOG_ITEMS_MAX).step_by(1_000) {
-        let batch = (from..from + 1_000).map(put).collect();
-        group.apply_unchecked(Timestamp(1_000), batch);
+        let batch: Vec<_> = (from..from + 1_000).map(put).collect();
+        group.apply_unchecked(Timestamp(1_000), &batch);
     }
     let refusal = Refusal::LimitReached("topics".to_owned(), limit::CATALOG_ITEMS_MAX as u64);
     let outcome = group.run(Timestamp(1_000), put(limit::CATALOG_ITEMS_MAX).command);

@@ -127,7 +127,7 @@ impl Run {
         let command = Command::PublishAcross(PublishAcross { publish, elsewhere });
         let payloads = vec![text.clone().into()];
         let at = Timestamp(self.published);
-        let applied = self.groups[home].apply(at, vec![Proposal { command, payloads }]);
+        let applied = self.groups[home].apply(at, &[Proposal { command, payloads }]);
         assert!(matches!(&applied.outcomes[0], Outcome::Accepted(it) if it[0].is_ok()));
         for to in to {
             let expected = self.expected.entry((home, *to)).or_default();
@@ -154,7 +154,7 @@ impl Run {
         let command = Command::Deliver(cargo.deliver);
         let proposal = Proposal { command, payloads };
         let at = Timestamp(self.published);
-        match self.groups[to].apply(at, vec![proposal]).outcomes[0] {
+        match self.groups[to].apply(at, &[proposal]).outcomes[0] {
             Outcome::Carried(taken) => {
                 assert!(taken >= last, "no carrier leaves a gap");
                 self.taken.insert((home, to), taken);

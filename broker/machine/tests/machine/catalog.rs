@@ -169,7 +169,7 @@ fn step(world: &mut World, command: &Do) {
     let before = world.meta.machine.topology();
     match (proposal(command), command) {
         (Some(proposal), _) => {
-            let applied = world.meta.apply(world.at, vec![proposal]);
+            let applied = world.meta.apply(world.at, &[proposal]);
             let after = world.meta.machine.topology();
             assert_eq!(applied.topology_changed, before != after);
             if matches!(applied.outcomes[0], Outcome::Refused(_)) {

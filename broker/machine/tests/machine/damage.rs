@@ -19,7 +19,7 @@ fn world() -> World {
     ];
     for line in lines {
         let proposal = words::catalog(&Line::parse(line)).unwrap();
-        world.meta.apply(world.at, vec![proposal]);
+        world.meta.apply(world.at, &[proposal]);
     }
     world.adopt();
     let revision = world.data.machine.revision();
@@ -34,7 +34,7 @@ fn world() -> World {
     ];
     for line in lines {
         let proposal = words::data(&Line::parse(line), revision).unwrap();
-        world.data.apply(world.at, vec![proposal]);
+        world.data.apply(world.at, &[proposal]);
     }
     world
 }

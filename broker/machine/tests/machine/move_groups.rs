@@ -81,7 +81,7 @@ impl Groups {
         if again {
             if let Some((to, part)) = self.last.get(&queue).cloned() {
                 let group = self.groups.get_mut(&to).unwrap();
-                group.apply(self.at, vec![part]);
+                group.apply(self.at, &[part]);
             }
             return;
         }
@@ -105,7 +105,7 @@ impl Groups {
             other => panic!("{other:?}"),
         };
         let group = self.groups.get_mut(&departure.to).unwrap();
-        match group.apply(self.at, vec![part]).outcomes.remove(0) {
+        match group.apply(self.at, &[part]).outcomes.remove(0) {
             Outcome::TakenOver(taken) => {
                 let begun = begun.into_iter().map(|id| (id, departure.revision));
                 self.taken.extend(begun.zip(taken));

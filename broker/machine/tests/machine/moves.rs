@@ -156,7 +156,7 @@ impl Run {
     fn run(&mut self, queue: u32, proposal: Proposal) -> Option<Outcome> {
         let group = self.all.topology().queues[&name(queue)].group;
         let group = self.all.groups.get_mut(&group).unwrap();
-        let outcome = group.apply(self.all.at, vec![proposal]).outcomes.remove(0);
+        let outcome = group.apply(self.all.at, &[proposal]).outcomes.remove(0);
         let is_elsewhere = matches!(
             outcome,
             Outcome::Refused(Refusal::QueueMoving(_) | Refusal::QueueNotFound(_))

@@ -171,7 +171,7 @@ impl Run {
         };
         let payloads = vec![text.clone().into()];
         let group = self.all.groups.get_mut(&GroupId(home)).unwrap();
-        let applied = group.apply(self.all.at, vec![Proposal { command, payloads }]);
+        let applied = group.apply(self.all.at, &[Proposal { command, payloads }]);
         match &applied.outcomes[0] {
             Outcome::Accepted(events) if events[0].is_ok() => {
                 self.accepted.insert(text);
@@ -198,7 +198,7 @@ impl Run {
         let command = Command::Deliver(cargo.deliver);
         let group = self.all.groups.get_mut(&GroupId(to)).unwrap();
         let proposal = Proposal { command, payloads };
-        match group.apply(self.all.at, vec![proposal]).outcomes[0] {
+        match group.apply(self.all.at, &[proposal]).outcomes[0] {
             Outcome::Carried(taken) => {
                 self.taken.insert((home, to), taken);
             }

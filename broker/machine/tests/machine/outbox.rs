@@ -36,7 +36,7 @@ fn publish(group: &mut Group, bytes: usize, deliveries: usize) -> Outcome {
         command: Command::PublishAcross(PublishAcross { publish, elsewhere }),
         payloads: vec![Bytes::from(vec![b'x'; bytes])],
     };
-    let mut applied = group.apply_unchecked(Timestamp(1), vec![proposal]);
+    let mut applied = group.apply_unchecked(Timestamp(1), &[proposal]);
     applied.outcomes.remove(0)
 }
 

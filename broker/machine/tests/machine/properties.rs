@@ -72,13 +72,13 @@ impl Run {
             Step::Batch(commands) => {
                 let proposals = commands.into_iter().map(|command| self.proposal(command));
                 let proposals: Vec<_> = proposals.collect();
-                self.apply(proposals);
+                self.apply(&proposals);
                 self.compare();
             }
         }
     }
 
-    fn apply(&mut self, proposals: Vec<Proposal>) {
+    fn apply(&mut self, proposals: &[Proposal]) {
         let index = self.group.log.len() as u64 + 1;
         let applied = self.group.apply(self.at, proposals);
         let (batch, start) = Batch::decode(&self.group.log[&index]).unwrap();

@@ -42,7 +42,7 @@ impl Script {
     fn step(&mut self, line: &Line<'_>) -> Vec<String> {
         let world = &mut self.world;
         if let Some(proposal) = words::catalog(line) {
-            let applied = world.meta.apply(world.at, vec![proposal]);
+            let applied = world.meta.apply(world.at, &[proposal]);
             return show::applied(&world.meta, &applied);
         }
         if let Some(proposal) = words::data(line, world.data.machine.revision()) {
@@ -50,7 +50,7 @@ impl Script {
                 batch.push(proposal);
                 return vec![];
             }
-            let applied = world.data.apply(world.at, vec![proposal]);
+            let applied = world.data.apply(world.at, &[proposal]);
             return show::applied(&world.data, &applied);
         }
         self.control(line).unwrap_or_else(|| self.ask(line))
@@ -63,7 +63,7 @@ impl Script {
             "at" => world.at = Timestamp(line.word(0).parse().unwrap()),
             "batch" => self.batch = Some(vec![]),
             "end" => {
-                let applied = world.data.apply(world.at, self.batch.take().unwrap());
+                let applied = world.data.apply(world.at, &self.batch.take().unwrap());
                 return Some(show::applied(&world.data, &applied));
             }
             "adopt" => {
@@ -80,7 +80,7 @@ impl Script {
                     changes: vec![],
                 };
                 let proposal = Proposal::bare(Command::Adopt(adopt));
-                let applied = world.data.apply(world.at, vec![proposal]);
+                let applied = world.data.apply(world.at, &[proposal]);
                 return Some(show::applied(&world.data, &applied));
             }
             "group" => world.focus(GroupId(line.word(0).parse().unwrap())),

@@ -25,17 +25,17 @@ impl Group {
     }
 
     /// Applies one batch and checks everything that can be checked.
-    pub(crate) fn apply(&mut self, at: Timestamp, proposals: Vec<Proposal>) -> Applied {
+    pub(crate) fn apply(&mut self, at: Timestamp, proposals: &[Proposal]) -> Applied {
         let applied = self.apply_unchecked(at, proposals);
         self.check();
         applied
     }
 
     /// Applies one batch.
-    pub(crate) fn apply_unchecked(&mut self, at: Timestamp, proposals: Vec<Proposal>) -> Applied {
+    pub(crate) fn apply_unchecked(&mut self, at: Timestamp, proposals: &[Proposal]) -> Applied {
         let index = self.log.len() as u64 + 1;
         let count = proposals.len();
-        let body = Batch::encode(at, &proposals);
+        let body = Batch::encode(at, proposals);
         let applied = self.machine.apply(index, &body).unwrap();
         assert_eq!(applied.outcomes.len(), count);
         self.log.insert(index, body);
@@ -47,7 +47,7 @@ impl Group {
 
     /// Applies one command without payloads.
     pub(crate) fn run(&mut self, at: Timestamp, command: Command) -> Outcome {
-        let mut applied = self.apply(at, vec![Proposal::bare(command)]);
+        let mut applied = self.apply(at, &[Proposal::bare(command)]);
         applied.outcomes.remove(0)
     }
 
@@ -149,7 +149,7 @@ impl World {
             command: Command::Deliver(cargo.deliver),
         };
         let target = self.others.entry(to).or_insert_with(|| Group::new(to));
-        let applied = target.apply(self.at, vec![proposal]);
+        let applied = target.apply(self.at, &[proposal]);
         (target, applied)
     }
 
@@ -161,7 +161,7 @@ impl World {
         let portion = self.data.portion(queue, taken, most).expect("a part");
         let target = self.others.entry(departure.to);
         let target = target.or_insert_with(|| Group::new(departure.to));
-        let applied = target.apply(self.at, vec![portion]);
+        let applied = target.apply(self.at, &[portion]);
         if let Outcome::TakenOver(taken) = &applied.outcomes[0] {
             self.taken.insert(queue, taken[0]);
         }
@@ -178,7 +178,7 @@ impl World {
         let part = self.data.machine.ask_part(revision, vec![queue]);
         let ask = Proposal::bare(Command::TakeOver(part.take_over));
         let target = self.others.entry(to).or_insert_with(|| Group::new(to));
-        let applied = target.apply(self.at, vec![ask]);
+        let applied = target.apply(self.at, &[ask]);
         (target, applied)
     }
 
@@ -196,6 +196,6 @@ impl World {
     pub(crate) fn adopt_after(&mut self, after: Revision) -> Applied {
         let news = self.meta.machine.news(after, self.data.id).unwrap();
         let adopt = Proposal::bare(Command::Adopt(news));
-        self.data.apply(self.at, vec![adopt])
+        self.data.apply(self.at, &[adopt])
     }
 }
