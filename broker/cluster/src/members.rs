@@ -150,7 +150,7 @@ async fn correct(group: Arc<Group>, address: String) {
     }
 }
 
-/// Does the second step of a change of voters whose leader was lost after the first.
+/// Does the second step of a change of voters that was broken off after the first.
 async fn finish(group: Arc<Group>) {
     while group.leadership.is_here() {
         let metrics = group.raft.server_metrics().borrow_watched().clone();
@@ -161,7 +161,9 @@ async fn finish(group: Arc<Group>) {
         }
         if is_committed {
             let nothing = ChangeMembers::AddVoterIds(BTreeSet::new());
-            if let Err(error) = propose(&group, nothing, false).await {
+            let finished = group.raft.change_membership(nothing, false);
+            let finished = tokio::time::timeout(STEP_MAX, finished).await;
+            if let Ok(Err(error)) = finished {
                 tracing::warn!(group = %group.id, %error, "a change of voters is not finished yet");
             }
         }
@@ -326,18 +328,25 @@ fn ask_again(group: &Group) -> ChangeError {
     ChangeError::Unavailable(format!("group {}: {ASK_AGAIN}", group.id))
 }
 
-/// A change of voters takes two steps, so it goes on by itself when whoever asked for it goes away: half done, it would
-/// stand in the way of every other one until the next leader.
+/// A change of voters takes two steps, so it goes on by itself when whoever asked for it goes away. One that fails in between may
+/// leave this node the leader: it was about to hand over, took no second step meanwhile, and leads on since nobody took over.
+/// Then it is finished as after a change of leaders. Half done, it would stand in the way of every other one until the next.
 async fn propose(
-    group: &Group,
+    group: &Arc<Group>,
     change: ChangeMembers<u64, Member>,
     retain: bool,
 ) -> Result<(), ChangeError> {
-    let raft = group.raft.clone();
-    let proposed = tokio::spawn(async move { raft.change_membership(change, retain).await });
+    let own = Arc::clone(group);
+    let proposed = tokio::spawn(async move {
+        let changed = own.raft.change_membership(change, retain).await;
+        let changed = changed.map(|_| ()).map_err(|error| refusal(&own, error));
+        if let Err(ChangeError::Unavailable(_)) = &changed {
+            tokio::spawn(finish(own));
+        }
+        changed
+    });
     match tokio::time::timeout(STEP_MAX, proposed).await {
-        Ok(Ok(Ok(_))) => Ok(()),
-        Ok(Ok(Err(error))) => Err(refusal(group, error)),
+        Ok(Ok(changed)) => changed,
         Ok(Err(panic)) => Err(ChangeError::Unavailable(format!(
             "group {}: {panic}",
             group.id
