@@ -54,7 +54,7 @@ struct Waiting {
 
 impl Batcher {
     /// Starts the batcher of the group that `raft` agrees on, whose time `clock` shows and whose leader `leadership`
-    /// tells. A batch that is not answered after `patience` never is.
+    /// tells. The outcome of a batch that the log has not answered after `patience` is called unknown.
     pub(crate) fn start(
         raft: Raft,
         clock: Arc<Clock>,

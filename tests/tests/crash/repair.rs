@@ -15,7 +15,7 @@ const BATCH: usize = 200;
 const DATA_BYTES: usize = 1024;
 
 #[test]
-#[ignore = "a figure that takes minutes: CRASH_ENTRIES=1000000 cargo test -p millrace-tests --test crash repair -- --ignored --nocapture"]
+#[ignore = "a figure that takes minutes: CRASH_ENTRIES=1000000 cargo test --workspace --test crash repair -- --ignored --nocapture"]
 fn a_replaced_node_gets_all_entries() {
     let _alone = alone();
     let entries = std::env::var("CRASH_ENTRIES").ok();
