@@ -21,7 +21,7 @@ use crate::tables::room::Room;
 use crate::tables::rows::Part;
 use crate::tables::spilled::Spilled;
 use crate::tables::state::Home;
-use crate::tables::threads::FlusherThread;
+use crate::tables::threads::{FlusherThread, behind_others};
 use crate::tables::{GroupTables, TableMetrics, TableOptions, journal, rows};
 
 /// The tables of a node: one fjall database and one thread that writes to it. They close when this and the tables of
@@ -44,8 +44,10 @@ pub(crate) struct StoreInner {
 /// The least that fjall takes: two journals of the size at which it starts a new one.
 const JOURNALS_BYTES: u64 = 64 << 20;
 
-/// One for flushes alone, one that also compacts: with one, a compaction would hold up flushes and so the flusher.
-const WORKERS: usize = 2;
+/// One for flushes alone and two that also compact. With one, a compaction would hold up flushes and so the flusher; with two, the one
+/// for flushes turns round without a pause while the other compacts: fjall 3.1 lets it put back what is to be compacted until
+/// somebody takes it.
+const WORKERS: usize = 3;
 
 impl TableStore {
     /// Opens the tables in `dir`, creating them when there are none. Blocks while fjall replays its journal.
@@ -56,7 +58,8 @@ impl TableStore {
         let dir = dir.as_ref();
         options.check()?;
         disk::create_dir_all(dir).map_err(|error| Fault::new("create tables", error))?;
-        let db = open_database(dir, &options)?;
+        let db = behind_others(|| open_database(dir, &options))
+            .map_err(|error| Fault::new("start a thread that opens tables", error))??;
         sync_parent(dir)?;
         let new = db.keyspace_count() == 0;
         // What was found may be in the system's cache alone; from here on it counts as flushed.

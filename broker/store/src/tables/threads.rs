@@ -1,5 +1,6 @@
 //! The thread of the flusher, and waiting for it.
 
+use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -77,6 +78,34 @@ impl Desk {
     }
 }
 
+/// Does `work` on a thread of its own that runs behind others, as does every thread that starts there. Tables are written later than
+/// anybody waits for, and on a full machine what is flushed and compacted would take turns with requests. They fall behind no
+/// further than memory allows: then the group that fills it waits for them.
+///
+/// # Panics
+/// When `work` does.
+pub(crate) fn behind_others<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    std::thread::scope(|scope| {
+        let behind = std::thread::Builder::new()
+            .name("tables-open".into())
+            .spawn_scoped(scope, || {
+                run_behind_others();
+                work()
+            })?;
+        let done = behind.join();
+        Ok(done.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
+}
+
+/// Lets this thread, and those that it starts, run when others leave a core free, or a tenth of one.
+fn run_behind_others() {
+    /// Niceness is -20 to 19; each step is a tenth of the time.
+    const BEHIND_OTHERS: i32 = 10;
+    if let Err(error) = rustix::process::nice(BEHIND_OTHERS) {
+        tracing::debug!(%error, "tables are written at the priority of all threads");
+    }
+}
+
 /// The thread of the flusher.
 pub(crate) struct FlusherThread(JoinHandle<()>);
 
@@ -84,7 +113,10 @@ impl FlusherThread {
     pub(crate) fn start(flusher: Flusher) -> Result<Self, Fault> {
         let spawned = std::thread::Builder::new()
             .name("tables".into())
-            .spawn(move || flusher.run());
+            .spawn(move || {
+                run_behind_others();
+                flusher.run();
+            });
         let failed = |error| Fault::new("start the flusher of tables", error);
         spawned.map(Self).map_err(failed)
     }

@@ -45,6 +45,12 @@ impl Changed {
     }
 }
 
+/// There are no threads.
+#[allow(clippy::unnecessary_wraps, reason = "as with threads")]
+pub(crate) fn behind_others<T>(work: impl FnOnce() -> T) -> std::io::Result<T> {
+    Ok(work())
+}
+
 /// The flusher, while it is not at work.
 #[derive(Default)]
 pub(crate) struct Engine(Arc<Rest>);

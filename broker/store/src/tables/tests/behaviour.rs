@@ -444,3 +444,40 @@ fn drained_tables_give_their_room_back() {
     assert_eq!(all(&tables).len(), 1_000);
     assert!(!handle.tidy(0).unwrap(), "once");
 }
+
+/// Name and niceness of each thread of this process, from `/proc`.
+#[cfg(target_os = "linux")]
+fn threads() -> Vec<(String, i64)> {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    // One may have ended meanwhile.
+    let stats =
+        tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("stat")).ok());
+    let of = |stat: String| {
+        let (front, back) = stat.rsplit_once(')')?;
+        let (_, name) = front.split_once('(')?;
+        // proc(5): the nineteenth field; the third is the first behind the name.
+        let nice = back.split_whitespace().nth(16)?.parse().ok()?;
+        Some((name.to_owned(), nice))
+    };
+    stats.filter_map(of).collect()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn what_writes_tables_runs_behind_others() {
+    let own = rustix::process::nice(0).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let _open = open(dir.path(), lazy());
+    for name in ["tables", "fjall:worker"] {
+        // Those of other tests may just be starting.
+        wait_until("every such thread runs behind this one", || {
+            let threads = threads();
+            let mut such = threads
+                .iter()
+                .filter(|(thread, _)| thread == name)
+                .peekable();
+            such.peek().is_some() && such.all(|(_, nice)| (i64::from(own) + 10).min(19) == *nice)
+        });
+    }
+    assert_eq!(rustix::process::nice(0).unwrap(), own, "and only those");
+}
