@@ -74,13 +74,19 @@ impl Batcher {
         Self { queue, load }
     }
 
-    /// Commits `proposal`.
+    /// Hands `proposal` in; what is returned waits for its outcome. Handed in at once, so that no future carries a command: layer over
+    /// layer would move it again.
     ///
     /// # Errors
     /// [`Unavailable::Overloaded`] when too much waits (the queue is bounded by count and bytes, not by the channel),
     /// [`Unavailable::NotReady`] when the group has stopped or its log does not answer, [`Unavailable::NoQuorum`] when it
     /// was not proposed since this node leads no more, [`Unavailable::OutcomeUnknown`] when it was.
-    pub(crate) async fn commit(&self, proposal: Proposal) -> Answered {
+    pub(crate) fn commit(&self, proposal: Proposal) -> impl Future<Output = Answered> + use<> {
+        let submitted = self.submit(proposal);
+        async move { submitted?.await.unwrap_or(Err(Unavailable::OutcomeUnknown)) }
+    }
+
+    fn submit(&self, proposal: Proposal) -> Result<oneshot::Receiver<Answered>, Unavailable> {
         let (reply, answer) = oneshot::channel();
         let bytes = proposal.bytes();
         self.load.admit(bytes)?;
@@ -89,10 +95,9 @@ impl Batcher {
             bytes,
             reply,
         };
-        self.queue
-            .send(waiting)
-            .map_err(|_| Unavailable::NotReady("the group has stopped".to_owned()))?;
-        answer.await.unwrap_or(Err(Unavailable::OutcomeUnknown))
+        let sent = self.queue.send(waiting);
+        sent.map_err(|_| Unavailable::NotReady("the group has stopped".to_owned()))?;
+        Ok(answer)
     }
 
     /// What went through.

@@ -269,7 +269,7 @@ impl Ledger for Cluster {
         group: GroupId,
         proposal: Proposal,
     ) -> BoxFuture<'_, Result<Outcome, Unavailable>> {
-        Box::pin(self.commit_in(group, proposal))
+        self.commit_in(group, proposal)
     }
 
     fn receive(

@@ -181,8 +181,11 @@ impl Group {
     }
 
     /// Commits one command here.
-    pub(crate) async fn commit(&self, proposal: Proposal) -> Result<Outcome, Unavailable> {
-        self.batcher.commit(proposal).await
+    pub(crate) fn commit(
+        &self,
+        proposal: Proposal,
+    ) -> impl Future<Output = Result<Outcome, Unavailable>> + use<> {
+        self.batcher.commit(proposal)
     }
 
     /// Asks what is applied here.

@@ -121,23 +121,34 @@ impl Node {
     ///
     /// # Errors
     /// [`Unavailable`]; [`Unavailable::NoQuorum`] says that it was not appended, and never will be.
-    pub(crate) async fn commit(
+    pub(crate) fn commit(
         &self,
         group: GroupId,
         proposal: Proposal,
-    ) -> Result<Outcome, Unavailable> {
+    ) -> impl Future<Output = Result<Outcome, Unavailable>> + '_ {
+        let changes_catalog = matches!(proposal.command, Command::Catalog(_));
+        let submitted = self.submit(group, proposal);
+        async move {
+            let outcome = submitted?.await?;
+            if changes_catalog && !matches!(outcome, Outcome::Refused(_)) {
+                let revision = self.topology.load().revision;
+                // Boxed: events do not pay for it.
+                let adopted = catalog::adopted(&self.data, revision, self.options.commit_timeout);
+                Box::pin(adopted).await?;
+            }
+            Ok(outcome)
+        }
+    }
+
+    fn submit(
+        &self,
+        group: GroupId,
+        proposal: Proposal,
+    ) -> Result<impl Future<Output = Result<Outcome, Unavailable>> + use<>, Unavailable> {
         if !proposal.payloads.is_empty() && self.is_full() {
             return Err(Unavailable::StorageFull);
         }
-        let changes_catalog = matches!(proposal.command, Command::Catalog(_));
-        let outcome = self.group(group)?.commit(proposal).await?;
-        if changes_catalog && !matches!(outcome, Outcome::Refused(_)) {
-            let revision = self.topology.load().revision;
-            // Boxed: events do not pay for it.
-            let adopted = catalog::adopted(&self.data, revision, self.options.commit_timeout);
-            Box::pin(adopted).await?;
-        }
-        Ok(outcome)
+        Ok(self.group(group)?.commit(proposal))
     }
 
     /// Leases entries in a group that this node leads; waits here for the first until `deadline`.

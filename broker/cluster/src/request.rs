@@ -7,7 +7,8 @@ use bytes::Bytes;
 use millrace_model::command::Receive;
 use millrace_model::ledger::Message;
 use millrace_model::{
-    Answer, Command, GroupId, Outcome, PayloadRef, Proposal, Query, Refusal, Revision, Unavailable,
+    Answer, BoxFuture, Command, GroupId, Outcome, PayloadRef, Proposal, Query, Refusal, Revision,
+    Unavailable,
 };
 use tokio::time::Instant;
 
@@ -161,16 +162,18 @@ impl Cluster {
         }
     }
 
-    pub(crate) async fn commit_in(
+    pub(crate) fn commit_in(
         &self,
         group: GroupId,
         proposal: Proposal,
-    ) -> Result<Outcome, Unavailable> {
-        let group = self.node.group(group)?;
-        if group.leader() == Leader::Alone {
-            return self.node.commit(group.id, proposal).await;
+    ) -> BoxFuture<'_, Result<Outcome, Unavailable>> {
+        match self.node.group(group) {
+            Err(unavailable) => Box::pin(async move { Err(unavailable) }),
+            Ok(group) if group.leader() == Leader::Alone => {
+                Box::pin(self.node.commit(group.id, proposal))
+            }
+            Ok(group) => Box::pin(self.commit_anywhere(group, proposal)),
         }
-        Box::pin(self.commit_anywhere(group, proposal)).await
     }
 
     pub(crate) async fn receive_in(
