@@ -9,9 +9,7 @@ mod tests;
 pub use check::is_attribute_name;
 
 use bytes::Bytes;
-use serde::ser::SerializeMap;
-use serde::{Deserialize, Serialize, Serializer};
-use serde_json::value::RawValue;
+use serde::{Deserialize, Serialize};
 
 /// A CloudEvent as the broker works with it: attributes parsed, data kept as it came.
 #[derive(Clone, Debug, Default)]
@@ -150,54 +148,17 @@ impl Event {
             other => other.bytes().len() / 3 * 4,
         };
         let mut text = Vec::with_capacity(data_bytes + 256);
-        let attributes = Attributes(self);
-        let written = match &self.data {
-            Data::Json(_) => serde_json::to_writer(&mut text, &attributes),
-            _ => serde_json::to_writer(&mut text, self),
-        };
-        written.expect("an event has string keys, and a vector takes every write");
-        if let Data::Json(json) = &self.data {
-            put_last(&mut text, json);
-        }
+        text.extend_from_slice(b"{\"specversion\":\"1.0\"");
+        self.put_attributes(&mut text);
+        self.data.put(&mut text);
+        text.push(b'}');
         text.into()
     }
-}
 
-/// Puts the member `data` behind the attributes of an event. It was found to be JSON when it was read: to parse it
-/// again, as a raw value of serde would be, was a tenth of what writing an event costs.
-fn put_last(text: &mut Vec<u8>, json: &[u8]) {
-    assert_eq!(text.pop(), Some(b'}'), "attributes are an object");
-    text.extend_from_slice(b",\"data\":");
-    text.extend_from_slice(json);
-    text.push(b'}');
-}
-
-/// An event without its data.
-struct Attributes<'a>(&'a Event);
-
-impl Serialize for Attributes<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        self.0.serialize_attributes(&mut map)?;
-        map.end()
-    }
-}
-
-impl Serialize for Event {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        self.serialize_attributes(&mut map)?;
-        self.data.serialize_into(&mut map)?;
-        map.end()
-    }
-}
-
-impl Event {
-    fn serialize_attributes<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
-        map.serialize_entry("specversion", "1.0")?;
-        map.serialize_entry("id", &self.id)?;
-        map.serialize_entry("source", &self.source)?;
-        map.serialize_entry("type", &self.kind)?;
+    fn put_attributes(&self, text: &mut Vec<u8>) {
+        put(text, "id", &self.id);
+        put(text, "source", &self.source);
+        put(text, "type", &self.kind);
         let optional = [
             ("subject", &self.subject),
             ("time", &self.time),
@@ -206,36 +167,46 @@ impl Event {
         ];
         for (name, value) in optional {
             if let Some(value) = value {
-                map.serialize_entry(name, value)?;
+                put(text, name, value);
             }
         }
         for (name, value) in &self.extensions {
-            map.serialize_entry(name, value)?;
+            debug_assert!(is_attribute_name(name), "{name:?} needs escapes");
+            put(text, name, value);
         }
-        Ok(())
     }
 }
 
+/// Puts a member behind others. The names of members are lower-case letters, digits and `_`, which JSON writes as they are.
+fn put<T: Serialize + ?Sized>(text: &mut Vec<u8>, name: &str, value: &T) {
+    put_name(text, name);
+    serde_json::to_writer(text, value).expect("a text, and a vector takes every write");
+}
+
+fn put_name(text: &mut Vec<u8>, name: &str) {
+    text.extend_from_slice(b",\"");
+    text.extend_from_slice(name.as_bytes());
+    text.extend_from_slice(b"\":");
+}
+
 impl Data {
-    fn serialize_into<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+    fn put(&self, text: &mut Vec<u8>) {
         match self {
-            Self::None => Ok(()),
-            Self::Json(bytes) => {
-                let text = std::str::from_utf8(bytes).map_err(serde::ser::Error::custom)?;
-                let raw: &RawValue =
-                    serde_json::from_str(text).map_err(serde::ser::Error::custom)?;
-                map.serialize_entry("data", raw)
+            Self::None => {}
+            // It was found to be JSON when it was read: to parse it again, as a raw value of serde would be, was a tenth of
+            // what writing an event costs.
+            Self::Json(json) => {
+                put_name(text, "data");
+                text.extend_from_slice(json);
             }
             Self::Text(bytes) => {
-                let text = std::str::from_utf8(bytes).map_err(serde::ser::Error::custom)?;
-                map.serialize_entry("data", text)
+                let data = std::str::from_utf8(bytes).expect("checked when it was read");
+                put(text, "data", data);
             }
             Self::Binary(bytes) => {
                 use base64::Engine as _;
-                map.serialize_entry(
-                    "data_base64",
-                    &base64::engine::general_purpose::STANDARD.encode(bytes),
-                )
+                let data = base64::engine::general_purpose::STANDARD.encode(bytes);
+                put(text, "data_base64", &data);
             }
         }
     }
