@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
-use http::StatusCode;
 use http::request::Parts;
+use http::{HeaderName, StatusCode};
 use millrace_model::catalog::{Queue, Route as TopicRoute, Subscription};
 use millrace_model::{Name, Refusal, Topology};
 
@@ -54,7 +54,7 @@ impl Call {
     }
 
     /// A request header as text, if it is there and is text.
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &HeaderName) -> Option<&str> {
         self.head.headers.get(name)?.to_str().ok()
     }
 

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
+use futures::future::{Either, ready};
 use http::header::{ALLOW, CONNECTION};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use http_body_util::BodyExt as _;
@@ -21,7 +22,7 @@ use crate::call::{Call, bad_name};
 use crate::config::GatewayConfig;
 use crate::paths::{self, Found, Params};
 use crate::problem::Failure;
-use crate::routes::Route;
+use crate::routes::{Handled, Route};
 
 /// The header that names a request in answers and logs.
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -36,15 +37,18 @@ const URI_BYTES_MAX: usize = 65_534;
 const REQUEST_ID_BYTES_MAX: usize = 128;
 
 /// Answers a request.
-pub(crate) async fn answer<B>(gateway: Gateway, request: Request<B>) -> Response
+pub(crate) fn answer<B>(
+    gateway: Gateway,
+    request: Request<B>,
+) -> impl Future<Output = Response> + Send + use<B>
 where
     B: hyper::body::Body<Data = Bytes> + Send + Sync + 'static,
     B::Error: Into<Broken>,
 {
-    match paths::find(request.method(), request.uri().path()) {
+    let response = match paths::find(request.method(), request.uri().path()) {
         Found::Route(route, params) => {
             let request = request.map(|body| body.map_err(Into::into).boxed());
-            enter(gateway, route, params, request).await
+            return Either::Left(enter(gateway, route, params, request));
         }
         Found::NoPath => refuse(&gateway, request.headers(), &not_found()),
         Found::NotText => refuse(&gateway, request.headers(), &not_text()),
@@ -53,47 +57,53 @@ where
             response.headers_mut().insert(ALLOW, allow.clone());
             response
         }
-    }
+    };
+    Either::Right(ready(response))
 }
 
-/// Takes a request through its route.
-async fn enter(
+/// Takes a request through its route. The request goes to its handler at once: hyper moves the future that is returned, which
+/// should be small.
+fn enter(
     gateway: Gateway,
     route: &'static Route,
     params: Params,
     request: Request<Body>,
-) -> Response {
+) -> impl Future<Output = Response> + Send {
     let began = Instant::now();
     let id = request_id(&gateway, request.headers());
     let unread = Arc::new(AtomicBool::new(!request.body().is_end_stream()));
     let handled = handle(&gateway, route, params, request, Arc::clone(&unread));
-    let answer = AssertUnwindSafe(handled);
-    let answer = answer.catch_unwind().await;
-    let result = answer.unwrap_or_else(|panic| Err(panicked(&*panic)));
-    let mut response = result.unwrap_or_else(|failure| {
-        gateway.metrics().refused(failure.code());
-        failure.response()
-    });
-    response.headers_mut().insert(X_REQUEST_ID, id);
-    if unread.load(Ordering::Relaxed) {
-        // Answered before the body was read: hyper closes the connection, and the client should know.
-        let close = HeaderValue::from_static("close");
-        response.headers_mut().insert(CONNECTION, close);
+    async move {
+        let answer = AssertUnwindSafe(handled).catch_unwind().await;
+        let result = answer.unwrap_or_else(|panic| Err(panicked(&*panic)));
+        let mut response = result.unwrap_or_else(|failure| {
+            gateway.metrics().refused(failure.code());
+            failure.response()
+        });
+        response.headers_mut().insert(X_REQUEST_ID, id);
+        if unread.load(Ordering::Relaxed) {
+            // Answered before the body was read: hyper closes the connection, and the client should know.
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+        }
+        let metrics = gateway.metrics().route(route);
+        metrics.answered(response.status(), began.elapsed());
+        response
     }
-    let metrics = gateway.metrics().route(route);
-    metrics.answered(response.status(), began.elapsed());
-    response
 }
 
-async fn handle(
+fn handle(
     gateway: &Gateway,
     route: &'static Route,
     params: Params,
     request: Request<Body>,
     unread: Arc<AtomicBool>,
-) -> Result<Response, Failure> {
+) -> Handled {
     let rooms = route.is_held_back.then(|| gateway.rooms());
-    let permit = Permit::new(rooms)?;
+    let permit = match Permit::new(rooms) {
+        Ok(permit) => permit,
+        Err(failure) => return Box::pin(ready(Err(failure))),
+    };
     let (head, body) = request.into_parts();
     let call = Call {
         gateway: gateway.clone(),
@@ -104,7 +114,7 @@ async fn handle(
         unread,
         permit,
     };
-    (route.handler)(call).await
+    (route.handler)(call)
 }
 
 /// A path that is none of ours.

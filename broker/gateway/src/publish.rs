@@ -44,7 +44,7 @@ pub(crate) async fn publish(mut call: Call) -> Result<Response, Failure> {
     let gateway = call.gateway.clone();
     let topology = call.topology().await?;
     let topic = Arc::clone(&call.topic(&topology)?.topic);
-    let place = format!("/topics/{}", topic.name);
+    let place = ["/topics/", topic.name.as_str()].concat();
     let mut intake = intake::read(&mut call, &place, topic.topic.config.event_bytes_max()).await?;
     if let Some(schema) = gateway.schemas().of(&topology, &topic).await? {
         intake.events = checked(&gateway, &topic, schema, intake.events).await?;

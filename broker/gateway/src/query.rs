@@ -76,6 +76,9 @@ impl Query {
     /// 400 `unknown_parameter` or `invalid_parameter`.
     pub(crate) fn parse(text: &str, known: &'static [Param]) -> Result<Self, Failure> {
         let mut query = Self::default();
+        if text.is_empty() {
+            return Ok(query);
+        }
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let (name, value) = (decode(name)?, decode(value)?);

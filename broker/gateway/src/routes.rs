@@ -24,8 +24,11 @@ use crate::queue::{self, QueueView};
 use crate::subscription::{self, SubscriptionView};
 use crate::topic::{self, TopicView};
 
+/// A request that is being handled.
+pub(crate) type Handled = BoxFuture<'static, Result<Response, Failure>>;
+
 /// What handles a request.
-type Handler = Box<dyn Fn(Call) -> BoxFuture<'static, Result<Response, Failure>> + Send + Sync>;
+type Handler = Box<dyn Fn(Call) -> Handled + Send + Sync>;
 
 /// One route.
 pub(crate) struct Route {

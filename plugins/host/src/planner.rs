@@ -134,14 +134,11 @@ impl<'p> Planner<'p> {
             .take(travellers.len())
             .collect();
         let ready = || ready.iter().map(Borrow::borrow);
-        let runs = ready()
-            .enumerate()
-            .filter(|(_, ready)| runs(ready))
-            .map(async |(at, ready)| {
-                Ok::<_, PlanError>((at, run(request, ready, travellers, &parsed).await?))
-            });
-        let mut verdicts: BTreeMap<usize, Verdicts> =
-            try_join_all(runs).await?.into_iter().collect();
+        let mut verdicts = BTreeMap::new();
+        if ready().any(runs) {
+            // Boxed: events that meet no plugin pay nothing for it.
+            verdicts = Box::pin(run_all(request, ready(), travellers, &parsed)).await?;
+        }
         for (at, ready) in ready().enumerate() {
             match verdicts.remove(&at) {
                 Some(verdicts) => self.follow(route, ready, travellers, verdicts)?,
@@ -428,6 +425,22 @@ fn runs(ready: &Ready) -> bool {
 
 fn plugin(ready: &Ready) -> Option<String> {
     ready.binding.as_ref().map(|binding| binding.plugin.clone())
+}
+
+/// Runs the plugins of all subscriptions that have one, at the same time; what each said, by its place.
+async fn run_all<'r>(
+    request: &PlanRequest,
+    ready: impl Iterator<Item = &'r Ready>,
+    travellers: &[Traveller],
+    parsed: &Parsed,
+) -> Result<BTreeMap<usize, Verdicts>, PlanError> {
+    let runs = ready
+        .enumerate()
+        .filter(|(_, ready)| runs(ready))
+        .map(async |(at, ready)| {
+            Ok::<_, PlanError>((at, run(request, ready, travellers, parsed).await?))
+        });
+    Ok(try_join_all(runs).await?.into_iter().collect())
 }
 
 /// Runs the plugin of one subscription on the events that its filter takes.

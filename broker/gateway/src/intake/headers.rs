@@ -1,8 +1,8 @@
 //! What a request asks for beside its events: deduplication, delay, and the trace that it belongs to.
 
 use bytes::Bytes;
-use http::HeaderMap;
 use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName};
 use millrace_model::event::Attribute;
 use millrace_model::{DeduplicationKey, Event, digest, limit};
 
@@ -41,7 +41,7 @@ impl Instructions {
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Failure> {
-    const NAME: &str = "idempotency-key";
+    const NAME: HeaderName = HeaderName::from_static("idempotency-key");
     let Some(value) = headers.get(NAME) else {
         return Ok(None);
     };
@@ -49,7 +49,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Failure> {
     if !(1..=limit::IDEMPOTENCY_KEY_BYTES_MAX).contains(&text.len()) {
         let most = limit::IDEMPOTENCY_KEY_BYTES_MAX;
         return Err(invalid(
-            NAME,
+            &NAME,
             &format!("must be 1 to {most} visible ASCII characters"),
         ));
     }
@@ -79,7 +79,7 @@ fn deduplication(place: &str, key: &str, headers: &HeaderMap, body: &Bytes) -> D
 }
 
 fn delay_ms(headers: &HeaderMap) -> Result<Option<u64>, Failure> {
-    const NAME: &str = "millrace-delay-seconds";
+    const NAME: HeaderName = HeaderName::from_static("millrace-delay-seconds");
     let Some(value) = headers.get(NAME) else {
         return Ok(None);
     };
@@ -91,20 +91,21 @@ fn delay_ms(headers: &HeaderMap) -> Result<Option<u64>, Failure> {
         _ => {
             let most = limit::DURATION_SECONDS_MAX;
             Err(invalid(
-                NAME,
+                &NAME,
                 &format!("must be a whole number, 0 to {most}"),
             ))
         }
     }
 }
 
-fn invalid(name: &str, detail: &str) -> Failure {
-    Failure::bad_request("invalid_header", format!("{name} {detail}")).at(name)
+fn invalid(name: &HeaderName, detail: &str) -> Failure {
+    Failure::bad_request("invalid_header", format!("{name} {detail}")).at(name.as_str())
 }
 
 /// The trace of the request. A malformed one is none, as W3C Trace Context has it.
 fn traceparent(call: &Call) -> Option<String> {
-    let text = call.header("traceparent")?;
+    const NAME: HeaderName = HeaderName::from_static("traceparent");
+    let text = call.header(&NAME)?;
     let parts: Vec<_> = text.split('-').collect();
     let hex = |part: &str, length: usize| {
         part.len() == length

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use millrace_model::event::media_type;
 use millrace_model::{Data, Event, digest};
+use uuid::Uuid;
 
 use super::binary::content_type;
 use super::{Instructions, data};
@@ -27,7 +28,7 @@ pub(super) fn read(call: &Call, place: &str, instructions: &Instructions, body: 
     };
     let id = match &instructions.key {
         Some(key) => id_of_key(place, key),
-        None => call.gateway.entropy().uuid(now).to_string(),
+        None => text_of(call.gateway.entropy().uuid(now)),
     };
     Event {
         id,
@@ -44,7 +45,10 @@ pub(super) fn read(call: &Call, place: &str, instructions: &Instructions, body: 
 fn id_of_key(place: &str, key: &str) -> String {
     let digest = digest::of(format!("{place}\n{key}").as_bytes());
     let bytes = std::array::from_fn(|at| digest.0[at]);
-    uuid::Builder::from_custom_bytes(bytes)
-        .into_uuid()
-        .to_string()
+    text_of(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+}
+
+fn text_of(id: Uuid) -> String {
+    let mut text = Uuid::encode_buffer();
+    id.hyphenated().encode_lower(&mut text).to_owned()
 }

@@ -24,7 +24,7 @@ pub(crate) async fn send(mut call: Call) -> Result<Response, Failure> {
     let gateway = call.gateway.clone();
     let topology = call.topology().await?;
     let queue = Arc::clone(call.queue(&topology)?);
-    let place = format!("/queues/{}", queue.name);
+    let place = ["/queues/", queue.name.as_str()].concat();
     let intake = intake::read(&mut call, &place, queue.queue.config.event_bytes_max()).await?;
     let (slots, going) = sort(intake.events);
     let results = if going.stored.is_empty() {
