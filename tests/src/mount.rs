@@ -136,7 +136,7 @@ impl LoopDisk {
     }
 
     /// As [`LoopDisk::thaw`], for a test that ended early.
-    pub(crate) fn thaw_if_frozen(&self) {
+    pub fn thaw_if_frozen(&self) {
         let thaw = Command::new("fsfreeze").arg("-u").arg(self.path()).output();
         drop(thaw);
     }

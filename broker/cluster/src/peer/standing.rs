@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::hello::{Hello, Purpose, Refused, Welcome, replaced};
 use crate::identity::IdentityFile;
 use crate::options::ClusterOptions;
+use crate::simulated;
 use crate::types::{ClusterId, Incarnation, Member};
 use crate::version::Versions;
 
@@ -34,7 +35,10 @@ pub(crate) struct Standing {
     pub(crate) list: BTreeMap<u64, String>,
     /// How many data groups the cluster has, or is to have.
     pub(crate) data_groups: u32,
+    /// Locked while it is written, which may take as long as its disk hangs.
     identity: Mutex<IdentityFile>,
+    /// The newest format that is written down.
+    recorded: Mutex<FormatVersion>,
     cluster: watch::Sender<Option<ClusterId>>,
     /// The members of the cluster, as this node knows them now.
     members: ArcSwap<BTreeMap<u64, Member>>,
@@ -68,6 +72,7 @@ impl Standing {
             incarnation: who.incarnation,
             list: options.members.clone(),
             data_groups: who.data_groups,
+            recorded: Mutex::new(identity.recorded()),
             identity: Mutex::new(identity),
             cluster: watch::Sender::new(who.cluster),
             members: ArcSwap::default(),
@@ -87,7 +92,7 @@ impl Standing {
         Versions {
             min: FormatVersion::MIN,
             max: self.format_max,
-            recorded: lock(&self.identity).recorded(),
+            recorded: *lock(&self.recorded),
             cluster: *lock(&self.format),
         }
     }
@@ -101,7 +106,24 @@ impl Standing {
             let reason = version::newer("what comes", version, self.format_max);
             return Err(Fault::new("write down the format version", reason));
         }
-        lock(&self.identity).record(version)
+        if version <= *lock(&self.recorded) {
+            return Ok(());
+        }
+        self.write_down(|identity| identity.record(version))
+    }
+
+    /// Changes the identity; whoever else is to be served here meanwhile is served by another thread.
+    fn write_down(
+        &self,
+        change: impl FnOnce(&mut IdentityFile) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let recorded = simulated::waiting(|| {
+            let mut identity = lock(&self.identity);
+            change(&mut identity).map(|()| identity.recorded())
+        })?;
+        let mut known = lock(&self.recorded);
+        *known = recorded.max(*known);
+        Ok(())
     }
 
     /// The cluster has this version, as applied here.
@@ -172,7 +194,7 @@ impl Standing {
         cluster: ClusterId,
         founders: BTreeMap<u64, Member>,
     ) -> Result<(), Fault> {
-        lock(&self.identity).join(cluster, founders)?;
+        self.write_down(|identity| identity.join(cluster, founders))?;
         lock(&self.objection).take();
         self.cluster.send_replace(Some(cluster));
         Ok(())
