@@ -476,7 +476,7 @@ fn what_writes_tables_runs_behind_others() {
                 .iter()
                 .filter(|(thread, _)| thread == name)
                 .peekable();
-            such.peek().is_some() && such.all(|(_, nice)| (i64::from(own) + 10).min(19) == *nice)
+            such.peek().is_some() && such.all(|(_, nice)| (i64::from(own) + 5).min(19) == *nice)
         });
     }
     assert_eq!(rustix::process::nice(0).unwrap(), own, "and only those");
