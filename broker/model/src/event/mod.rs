@@ -171,7 +171,7 @@ impl Event {
             }
         }
         for (name, value) in &self.extensions {
-            debug_assert!(is_attribute_name(name), "{name:?} needs escapes");
+            assert!(is_attribute_name(name), "{name:?} was not checked");
             put(text, name, value);
         }
     }

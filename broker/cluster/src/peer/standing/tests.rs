@@ -1,4 +1,6 @@
-//! Who is let in.
+//! Who is let in, and who waits for the disk.
+
+use std::sync::mpsc;
 
 use super::*;
 
@@ -65,4 +67,38 @@ fn a_cluster_lets_in_its_members_with_their_data_and_nobody_else() {
         .expect("another");
     let said = reason(one.admit(&new.hello(1, None, Purpose::Control)));
     assert!(said.contains("of cluster"), "{said}");
+}
+
+/// A disk that hangs keeps the identity locked for as long. One worker, as on two cores: it must go on with everything else.
+#[test]
+fn who_writes_the_identity_down_keeps_nobody_waiting() {
+    const SOON: Duration = Duration::from_secs(20);
+    let (_dir, standing) = standing(1, &[]);
+    let standing = Arc::new(standing);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .build()
+        .expect("a runtime");
+    let identity = lock(&standing.identity);
+
+    let (tell, told) = mpsc::channel();
+    let (writer, begun) = (Arc::clone(&standing), tell.clone());
+    let written = runtime.spawn(async move {
+        begun.send("it writes").expect("somebody listens");
+        writer.record(FormatVersion::MAX)
+    });
+    assert_eq!(told.recv_timeout(SOON), Ok("it writes"));
+    let asked = Arc::clone(&standing);
+    runtime.spawn(async move {
+        assert_eq!(asked.versions().recorded, FormatVersion::MIN);
+        asked.set_version(FormatVersion::MIN).expect("known");
+        tell.send("answered").expect("somebody listens");
+    });
+    assert_eq!(told.recv_timeout(SOON), Ok("answered"));
+    assert!(!written.is_finished(), "its disk hangs");
+
+    drop(identity);
+    let written = runtime.block_on(written).expect("no panic");
+    written.expect("written");
+    assert_eq!(standing.versions().recorded, FormatVersion::MAX);
 }
