@@ -23,7 +23,7 @@ use crate::leadership::Leader;
 use crate::options::ClusterOptions;
 use crate::peer::peers::Peers;
 use crate::waiters::WaitersByQueue;
-use crate::{catalog, simulated, spill};
+use crate::{catalog, simulated, spill, version};
 
 /// The log, the tables and the groups of this node.
 pub(crate) struct Node {
@@ -64,6 +64,7 @@ impl Node {
         let waiters = Arc::new(WaitersByQueue::default());
         let mut groups = Vec::new();
         let data_groups = peers.standing.data_groups;
+        version::allow_pages(&peers.standing, &tables);
         for id in (0..=data_groups).map(GroupId) {
             let (waiters, topology) = (Arc::clone(&waiters), Arc::clone(&topology));
             let view = Arc::new(View::new(waiters, topology, others(id, data_groups)));

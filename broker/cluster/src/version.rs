@@ -14,7 +14,8 @@ use std::time::Duration;
 use futures::future::join_all;
 use millrace_model::command::CatalogCommand;
 use millrace_model::ledger::ChangeError;
-use millrace_model::{Command, Fault, FormatVersion, GroupId, Proposal, Unavailable};
+use millrace_model::{Command, Fault, Feature, FormatVersion, GroupId, Proposal, Unavailable};
+use millrace_store::tables::TableStore;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -23,6 +24,7 @@ use crate::group::Group;
 use crate::members::{self, GroupChange};
 use crate::node::Node;
 use crate::peer::hello::{self, Purpose};
+use crate::peer::standing::Standing;
 use crate::types::Member;
 
 /// How often it is looked whether the version can be raised.
@@ -80,7 +82,17 @@ pub(crate) async fn run(node: Arc<Node>) {
 /// A [`Fault`] when this node does not support it, or cannot write it down.
 pub(crate) fn note_applied(node: &Node) -> Result<(), Fault> {
     let version = node.topology.load().version;
-    node.peers.standing.set_version(version)
+    node.peers.standing.set_version(version)?;
+    allow_pages(&node.peers.standing, &node.tables);
+    Ok(())
+}
+
+/// Lets tables write what only a node of the version reads that is written down here. What is written down may be ahead of what
+/// is applied; no older broker starts on the data since then.
+pub(crate) fn allow_pages(standing: &Standing, tables: &TableStore) {
+    if standing.versions().recorded.has(Feature::PagedRows) {
+        tables.pages().allow();
+    }
 }
 
 /// A version that all members support, and since when.

@@ -23,6 +23,7 @@
 //! ```
 //! All begin with an ASCII letter: other first bytes are free for whoever keeps the tables.
 
+use millrace_model::tables::{SEQUENCE_KEY_BYTES, SEQUENCES};
 use millrace_model::{QueueId, Revision, SubscriptionId, Timestamp, TopicId};
 
 /// Every row of a machine has a key from here …
@@ -77,9 +78,13 @@ pub(crate) fn number(key: &[u8]) -> Option<u32> {
     Some(u32::from_be_bytes(*key.get(1..)?.first_chunk()?))
 }
 
-/// A key of a tag, a number and a sequence: `e`, `p`, `o`.
-pub(crate) fn sequenced(tag: u8, id: u32, sequence: u64) -> [u8; 13] {
-    let mut key = [tag; 13];
+/// A key of a tag, a number and a sequence: `e`, `p`, `o`. Tables keep neighbours together.
+pub(crate) fn sequenced(tag: u8, id: u32, sequence: u64) -> [u8; SEQUENCE_KEY_BYTES] {
+    debug_assert!(
+        SEQUENCES.contains(&tag),
+        "what is said to be a sequence is one"
+    );
+    let mut key = [tag; SEQUENCE_KEY_BYTES];
     key[1..5].copy_from_slice(&id.to_be_bytes());
     key[5..].copy_from_slice(&sequence.to_be_bytes());
     key

@@ -5,6 +5,13 @@ use crate::{Fault, PayloadRef};
 /// One row: its key and its value.
 pub type Row = (Vec<u8>, Vec<u8>);
 
+/// First bytes of the keys of sequences: all other bytes of such a key are numbers, big-endian, and the last is the one that
+/// counts. Their rows are many and small, and come and go next to each other, so a store may keep neighbours together.
+pub const SEQUENCES: [u8; 3] = *b"eop";
+
+/// Bytes of each key of a sequence.
+pub const SEQUENCE_KEY_BYTES: usize = 13;
+
 /// An ordered map of bytes, one for each group, with a count of live references to payloads of log entries beside it.
 ///
 /// Only the thread that applies writes; every value is absolute, so that replaying a batch from the stored

@@ -13,8 +13,9 @@ pub struct FormatVersion(pub u16);
 impl FormatVersion {
     /// The oldest that this broker reads and writes, and that of data without a mark.
     pub const MIN: Self = Self(1);
-    /// The newest: 2 brought this gate, and delivery across groups; 3 brought queues that move between groups.
-    pub const MAX: Self = Self(3);
+    /// The newest: 2 brought this gate, and delivery across groups; 3 brought queues that move between groups; 4 keeps rows
+    /// in pages.
+    pub const MAX: Self = Self(4);
 
     /// Whether `feature` is on in a cluster of this version.
     #[must_use]
@@ -43,6 +44,8 @@ pub enum Feature {
     CrossGroupDelivery,
     /// Queues move to other groups.
     QueueMoves,
+    /// Rows of sequences are kept in pages on the disk. Each node has its own, so what it has written down counts.
+    PagedRows,
 }
 
 impl Feature {
@@ -52,6 +55,7 @@ impl Feature {
         match self {
             Self::CrossGroupDelivery => FormatVersion(2),
             Self::QueueMoves => FormatVersion(3),
+            Self::PagedRows => FormatVersion(4),
         }
     }
 }
@@ -59,6 +63,7 @@ impl Feature {
 const _: () = assert!(FormatVersion::MIN.0 <= FormatVersion::MAX.0);
 const _: () = assert!(Feature::CrossGroupDelivery.since().0 <= FormatVersion::MAX.0);
 const _: () = assert!(Feature::QueueMoves.since().0 <= FormatVersion::MAX.0);
+const _: () = assert!(Feature::PagedRows.since().0 <= FormatVersion::MAX.0);
 
 /// Why something of version `found` is not read by who reads up to `max`, and what to do.
 #[must_use]

@@ -4,7 +4,7 @@
 #[cfg(not(simulation))]
 pub(crate) use fjall::{
     CompressionType, Database, Error, Guard, Keyspace, KeyspaceCreateOptions, KvSeparationOptions,
-    OwnedWriteBatch, PersistMode, Readable, Result, Snapshot,
+    OwnedWriteBatch, PersistMode, Readable, Result, Snapshot, UserValue as Value,
 };
 
 #[cfg(simulation)]

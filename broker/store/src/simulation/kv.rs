@@ -15,7 +15,10 @@ pub(crate) use options::*;
 
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 type Image = BTreeMap<String, Arc<Rows>>;
-type Pair = (Vec<u8>, Vec<u8>);
+type Pair = (Vec<u8>, Value);
+
+/// What fjall calls a value.
+pub(crate) type Value = Vec<u8>;
 
 /// A database on a simulated disk.
 #[derive(Default)]

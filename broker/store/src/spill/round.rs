@@ -255,7 +255,7 @@ impl Round {
         Ok(())
     }
 
-    fn home(&self) -> Result<crate::tables::state::Home, Fault> {
+    fn home(&self) -> Result<crate::tables::home::Home, Fault> {
         let view = self.view.as_ref().ok_or_else(|| failed("no view"))?;
         Ok(view.home().clone())
     }

@@ -55,7 +55,7 @@ pub(crate) fn bytes(place: PayloadRef) -> Vec<u8> {
 }
 
 fn key(place: PayloadRef, copy: u8) -> Vec<u8> {
-    [&b"e"[..], &rows::payload_key(place), &[copy]].concat()
+    [&b"c"[..], &rows::payload_key(place), &[copy]].concat()
 }
 
 impl Node {
@@ -174,7 +174,7 @@ impl Node {
 
     /// The payloads that rows refer to.
     pub(crate) fn live(&self) -> BTreeSet<PayloadRef> {
-        let rows = self.tables.scan(b"e", b"f", usize::MAX).unwrap();
+        let rows = self.tables.scan(b"c", b"d", usize::MAX).unwrap();
         let places = rows.iter().map(|(_, value)| rows::read_payload_key(value));
         places.map(Option::unwrap).collect()
     }

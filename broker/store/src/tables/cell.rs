@@ -11,7 +11,8 @@ use crate::clock::Instant;
 use crate::log::SegmentId;
 use crate::refs::Segments;
 use crate::tables::flusher::Desk;
-use crate::tables::state::{Home, Position, State, View};
+use crate::tables::home::Home;
+use crate::tables::state::{Position, State, View};
 use crate::tables::threads::Changed;
 
 /// One group's shared state. The mutex is nearly never contended: the flusher takes it a few times a second.

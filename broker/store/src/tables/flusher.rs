@@ -13,7 +13,7 @@ use crate::tables::metrics::nanos_since;
 use crate::tables::room::Room;
 use crate::tables::state::{Frozen, View};
 use crate::tables::threads::Engine;
-use crate::tables::{TableMetrics, TableOptions, rows};
+use crate::tables::{Pages, TableMetrics, TableOptions, write};
 
 /// What the flusher shares with the owners of tables.
 pub(crate) struct Desk {
@@ -102,6 +102,7 @@ pub(crate) struct Flusher {
     pub(crate) options: TableOptions,
     pub(crate) metrics: Arc<TableMetrics>,
     pub(crate) room: Room,
+    pub(crate) pages: Pages,
     pub(crate) synced_at: Instant,
 }
 
@@ -155,14 +156,14 @@ impl Flusher {
             cell.tell();
             return Ok(());
         }
-        self.write(&frozen)?;
+        let removals = self.write(&frozen)?;
         let mut state = cell.lock();
         if state.views_wanted > 0 {
             // Nobody else writes rows that a view shows: it is exactly this commit.
             let (snapshot, at) = (self.db.snapshot(), frozen.at);
             state.view = Some(View { snapshot, at });
         }
-        state.wrote(Instant::now());
+        state.wrote(Instant::now(), removals);
         self.metrics.report(&mut state);
         drop(state);
         cell.tell();
@@ -170,30 +171,30 @@ impl Flusher {
     }
 
     fn has_room(&mut self, frozen: &Frozen) -> Result<bool, Fault> {
-        let room = self.room.make(frozen.rows.bytes())?;
+        let layout = &frozen.home.layout;
+        let moved = layout.is_mixed().then_some(write::MOVED_BYTES);
+        let room = self.room.make(frozen.rows.bytes() + moved.unwrap_or(0))?;
         let short = !room || self.room.is_short();
         self.metrics.short.store(u64::from(short), Relaxed);
         Ok(room)
     }
 
-    fn write(&self, frozen: &Frozen) -> Result<(), Fault> {
+    /// Writes what is frozen, and moves some rows into pages if there are any to be moved. How many removals that left in
+    /// fjall.
+    fn write(&self, frozen: &Frozen) -> Result<u64, Fault> {
         let start = Instant::now();
-        let mut batch =
-            crate::kv::OwnedWriteBatch::with_capacity(self.db.clone(), frozen.rows.len())
-                .durability(Some(PersistMode::Buffer));
-        for (key, slot) in frozen.rows.iter() {
-            key.with_bytes(|key| match slot.value() {
-                Some(value) => batch.insert(&frozen.home.rows, key, value.as_slice()),
-                None => {
-                    batch.remove(&frozen.home.rows, key);
-                    // The bytes of a payload outside the log go with its count.
-                    if let Some(payload) = key.strip_prefix(rows::PAYLOADS) {
-                        batch.remove(&frozen.home.payloads, payload);
-                    }
-                }
-            });
+        let layout = &frozen.home.layout;
+        if self.pages.are_allowed() {
+            layout.begin_pages();
         }
-        batch.commit().map_err(fault("write rows"))?;
+        let mut removals = write::write(&self.db, &frozen.home, &frozen.rows)?;
+        if layout.is_mixed() {
+            let moved = write::move_into_pages(&self.db, &frozen.home)?;
+            removals += moved.rows;
+            if moved.all {
+                layout.all_paged();
+            }
+        }
         let metrics = &self.metrics;
         metrics.flushes.fetch_add(1, Relaxed);
         metrics
@@ -204,7 +205,7 @@ impl Flusher {
         metrics
             .journals
             .store(self.db.journal_count() as u64, Relaxed);
-        Ok(())
+        Ok(removals)
     }
 
     fn sync_is_due(&self, cells: &[Arc<Cell>]) -> bool {

@@ -7,6 +7,7 @@ use std::sync::MutexGuard;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::clock::Instant;
+#[cfg(test)]
 use crate::kv::Keyspace;
 use millrace_model::tables::Row;
 use millrace_model::{Fault, GroupId, PayloadRef, Tables};
@@ -14,12 +15,13 @@ use millrace_model::{Fault, GroupId, PayloadRef, Tables};
 use crate::log::SegmentId;
 use crate::tables::cell::Cell;
 use crate::tables::counts::Counts;
-use crate::tables::fjall_fault::fault;
+use crate::tables::home::Home;
 use crate::tables::key::Key;
 use crate::tables::metrics::nanos_since;
 use crate::tables::overlay::Overlay;
+use crate::tables::page::PageKey;
 use crate::tables::spilled::Spilled;
-use crate::tables::state::{Home, Position, State};
+use crate::tables::state::{Position, State};
 use crate::tables::store::{Loaded, StoreInner};
 use crate::tables::{Staging, TableHandle, merge, orphans, references, rows};
 
@@ -29,7 +31,7 @@ pub struct GroupTables {
     store: Arc<StoreInner>,
     cell: Arc<Cell>,
     // The same as in the state, to read from without its lock.
-    keyspace: Keyspace,
+    home: Home,
     applied: u64,
     leftovers: usize,
     /// Changes of references since the last commit.
@@ -51,8 +53,7 @@ impl GroupTables {
             leftovers,
         } = store.load(group)?;
         orphans::sweep(&store, group, &home, &mut spilled)?;
-        let keyspace = home.rows.clone();
-        let state = State::new(home, applied, Counts::restored(counts), spilled);
+        let state = State::new(home.clone(), applied, Counts::restored(counts), spilled);
         let synced = state.synced;
         let cell = Arc::new(Cell::new(group, state));
         store.desk.add(&cell)?;
@@ -60,7 +61,7 @@ impl GroupTables {
         Ok(Self {
             store,
             cell,
-            keyspace,
+            home,
             applied,
             leftovers,
             references: Vec::new(),
@@ -225,7 +226,7 @@ impl GroupTables {
         state.check()?;
         at.seq = state.committed.seq + 1;
         self.cell.set_floor(spilled.floor);
-        self.keyspace = home.rows.clone();
+        self.home = home.clone();
         let new = State::new(home, at.applied, Counts::default(), spilled);
         let old = std::mem::replace(&mut *state, new);
         state.start_at(at);
@@ -240,7 +241,7 @@ impl GroupTables {
 
     #[cfg(test)]
     pub(crate) fn keyspace(&self) -> &Keyspace {
-        &self.keyspace
+        &self.home.rows
     }
 
     /// Waits until `reached` has come to the last commit. A full disk is an error that passes.
@@ -317,10 +318,7 @@ impl GroupTables {
         }
         // Whatever the flusher writes from here on is of other keys: it was looked for in memory.
         drop(state);
-        match self.keyspace.get(bytes) {
-            Ok(value) => Ok(value.map(|value| value.to_vec())),
-            Err(error) => Err(self.failed(fault("read a row")(error))),
-        }
+        self.home.get(bytes).map_err(|fault| self.failed(fault))
     }
 
     fn failed(&self, fault: Fault) -> Fault {
@@ -335,6 +333,10 @@ fn checked(key: &[u8]) -> Key {
         "key {key:02x?} is reserved"
     );
     assert!(key.len() <= KEY_BYTES_MAX, "a key of {} bytes", key.len());
+    assert!(
+        PageKey::fits(key),
+        "key {key:02x?} is neither of a sequence nor of something else"
+    );
     Key::new(key)
 }
 
@@ -361,7 +363,7 @@ impl Tables for GroupTables {
             .as_ref()
             .map_or(&nothing, |frozen| &frozen.rows);
         let above = merge::overlays(state.active.range(&first, &end), older.range(&first, &end));
-        let below = self.keyspace.range(from..until);
+        let below = self.home.range(from, until);
         let found = merge::rows(above, below, limit);
         drop(state);
         found.map_err(|fault| self.failed(fault))

@@ -6,7 +6,6 @@ use std::iter::Peekable;
 use millrace_model::Fault;
 use millrace_model::tables::Row;
 
-use crate::tables::fjall_fault::fault;
 use crate::tables::key::Key;
 use crate::tables::overlay::Slot;
 
@@ -36,21 +35,21 @@ pub(crate) fn overlays<'a>(
 /// The first `limit` rows of `above` and `below`; what `above` knows of a row is right.
 pub(crate) fn rows<'a>(
     above: impl Iterator<Item = (&'a Key, &'a Slot)>,
-    below: impl Iterator<Item = crate::kv::Guard>,
+    below: impl Iterator<Item = Result<Row, Fault>>,
     limit: usize,
 ) -> Result<Vec<Row>, Fault> {
     let mut above = above.peekable();
     let mut found = Vec::new();
-    for guard in below {
+    for row in below {
         // Also when the limit is reached: an error here must not look like the end.
-        let (key, value) = guard.into_inner().map_err(fault("scan rows"))?;
+        let (key, value) = row?;
         let key_words = Key::new(&key);
         let shadowed = take_until(&mut above, &key_words, limit, &mut found);
         if found.len() >= limit {
             return Ok(found);
         }
         if !shadowed {
-            found.push((key.to_vec(), value.to_vec()));
+            found.push((key, value));
             if found.len() >= limit {
                 return Ok(found);
             }

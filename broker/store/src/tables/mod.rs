@@ -8,6 +8,10 @@
 //! and removed meanwhile is never written. After a crash the tables stand at the last overlay that was written, and the
 //! log is replayed from there.
 //!
+//! # Pages
+//! Neighbours of a sequence are one row of fjall (`page`). Rows below are those that stand alone and those of pages, as
+//! one: only the flusher knows (`write`), and whoever reads fjall (`home`).
+//!
 //! # Invariants
 //! 1. fjall holds the state of exactly one commit of each group: rows, reference counts and index change in one batch.
 //! 2. A read sees every earlier write of its owner: overlay first, then the one in flight, then fjall.
@@ -28,6 +32,7 @@ pub(crate) mod fjall_fault;
 mod flusher;
 mod group;
 mod handle;
+pub(crate) mod home;
 mod journal;
 pub(crate) mod key;
 mod merge;
@@ -35,6 +40,7 @@ mod metrics;
 mod options;
 pub(crate) mod orphans;
 mod overlay;
+mod page;
 pub(crate) mod payload;
 mod references;
 pub(crate) mod room;
@@ -48,9 +54,11 @@ pub(crate) mod store;
 mod tests;
 #[cfg_attr(simulation, path = "threads_simulated.rs")]
 mod threads;
+mod write;
 
 pub use group::GroupTables;
 pub use handle::{Outside, TableHandle};
+pub use home::Pages;
 pub use metrics::{Reading, TableMetrics};
 pub use options::TableOptions;
 pub use snapshot::TableSnapshot;

@@ -4,9 +4,9 @@ use crate::kv::{Guard, PersistMode};
 use millrace_model::{Fault, GroupId, PayloadRef};
 
 use crate::tables::fjall_fault::fault;
+use crate::tables::home::Home;
 use crate::tables::rows;
 use crate::tables::spilled::Spilled;
-use crate::tables::state::Home;
 use crate::tables::store::StoreInner;
 
 /// Removals that are written at once.

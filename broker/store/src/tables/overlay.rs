@@ -57,12 +57,6 @@ impl Overlay {
         self.elided
     }
 
-    /// Rows that may be below and are gone.
-    pub(crate) fn removals(&self) -> u64 {
-        let gone = self.rows.values().filter(|slot| slot.value().is_none());
-        gone.count() as u64
-    }
-
     /// What is known of `key`; `None` says: look below.
     pub(crate) fn get(&self, key: &Key) -> Option<&Slot> {
         self.rows.get(key)

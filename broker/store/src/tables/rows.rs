@@ -17,8 +17,16 @@ pub(crate) const APPLIED: &[u8] = &[RESERVED, b'a'];
 /// they are of the first. Rows of a machine have their own.
 pub(crate) const FORMAT: &[u8] = &[RESERVED, b'f'];
 
-/// The newest [`FORMAT`] that this broker reads, and the one it writes.
-pub(crate) const FORMAT_MAX: u64 = 1;
+/// The newest [`FORMAT`] that this broker reads.
+pub(crate) const FORMAT_MAX: u64 = FORMAT_OF_PAGES;
+
+/// Rows of sequences are kept in pages.
+pub(crate) const FORMAT_OF_PAGES: u64 = 2;
+
+/// The [`FORMAT`] of a new keyspace.
+pub(crate) fn format(paged: bool) -> u64 {
+    if paged { FORMAT_OF_PAGES } else { 1 }
+}
 
 /// What was moved out of the log, as a whole: see [`Spilled`](crate::tables::spilled::Spilled).
 pub(crate) const SPILLED: &[u8] = &[RESERVED, b'z'];

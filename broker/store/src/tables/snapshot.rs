@@ -13,9 +13,10 @@ use crate::log::SegmentId;
 use crate::tables::cell::Cell;
 use crate::tables::counts::Live;
 use crate::tables::fjall_fault::fault;
-use crate::tables::rows::{self, FIRST, SYSTEM};
+use crate::tables::home::Home;
+use crate::tables::rows::{self, SYSTEM};
 use crate::tables::spilled::Spilled;
-use crate::tables::state::{Home, View};
+use crate::tables::state::View;
 use crate::tables::store::{StoreInner, read_count};
 use crate::tables::{orphans, payload};
 
@@ -73,11 +74,11 @@ impl TableSnapshot {
     /// this node alone (reference counts).
     pub fn rows(&self) -> impl Iterator<Item = Result<Row, Fault>> + Send + use<> {
         let system = self.view.snapshot.prefix(&self.home.rows, SYSTEM);
-        let others = self.view.snapshot.range(&self.home.rows, FIRST..);
-        system.chain(others).map(|guard| {
+        let system = system.map(|guard| {
             let (key, value) = guard.into_inner().map_err(fault("read a snapshot"))?;
             Ok((key.to_vec(), value.to_vec()))
-        })
+        });
+        system.chain(self.home.rows_at(&self.view.snapshot))
     }
 
     /// The segments of the log that rows refer to.

@@ -9,9 +9,10 @@ use millrace_model::{Fault, GroupId, PayloadRef};
 
 use crate::tables::cell::Cell;
 use crate::tables::fjall_fault::fault;
+use crate::tables::home::Home;
+use crate::tables::page::{Packer, PageKey};
 use crate::tables::room;
 use crate::tables::spilled::Spilled;
-use crate::tables::state::Home;
 use crate::tables::store::StoreInner;
 use crate::tables::{payload, rows};
 
@@ -25,6 +26,8 @@ pub struct Staging {
     /// None when it was installed.
     home: Option<Home>,
     last_row: Vec<u8>,
+    /// The page that rows are still to come of.
+    packer: Packer,
     last_payload: Option<PayloadRef>,
     spilled: Spilled,
     /// Where the rows stand, once everything is there.
@@ -48,6 +51,7 @@ impl Staging {
             group: cell.id,
             home: None,
             last_row: Vec::new(),
+            packer: Packer::default(),
             last_payload: None,
             spilled: Spilled::default(),
             applied: None,
@@ -102,13 +106,22 @@ impl Staging {
         let home = self.writable(run.iter().map(|(key, value)| key.len() + value.len()).sum())?;
         for (key, _) in &run {
             let ours = key.starts_with(rows::SYSTEM)
-                || key.first().is_some_and(|first| *first != rows::RESERVED);
+                || (key.first().is_some_and(|first| *first != rows::RESERVED)
+                    && PageKey::fits(key));
             if !ours || *key <= self.last_row {
                 return Err(refused(format!("row {key:02x?} does not belong here")));
             }
             self.last_row.clone_from(key);
         }
-        ingest(&home.rows, run.into_iter().map(Ok))
+        let (mut alone, mut pages) = (Vec::new(), Vec::new());
+        for (key, value) in run {
+            match PageKey::of(&key).filter(|_| home.layout.has_pages()) {
+                Some((page, place)) => pages.extend(self.packer.add(page, place, &value)),
+                None => alone.push((key, value)),
+            }
+        }
+        ingest(&home.rows, alone.into_iter().map(Ok))?;
+        ingest(&home.rows, pages.into_iter().map(Ok))
     }
 
     /// Everything is there: makes it durable. `applied` is the entry that the rows stand at.
@@ -117,6 +130,7 @@ impl Staging {
     /// The disk refused.
     pub fn finish(&mut self, applied: u64) -> Result<(), Fault> {
         let home = self.writable(0)?;
+        ingest(&home.rows, self.packer.end().into_iter().map(Ok))?;
         self.spilled.floor = applied;
         let mut batch = self.store.db.batch().durability(Some(PersistMode::SyncAll));
         batch.insert(&home.rows, rows::SPILLED, self.spilled.encode());
@@ -152,7 +166,8 @@ impl Staging {
         };
         let home = self.writable(0)?;
         let mut batch = self.store.db.batch().durability(Some(PersistMode::SyncAll));
-        batch.insert(&home.rows, rows::FORMAT, rows::number(rows::FORMAT_MAX));
+        let format = rows::format(home.layout.has_pages());
+        batch.insert(&home.rows, rows::FORMAT, rows::number(format));
         batch.insert(&home.rows, rows::APPLIED, rows::number(applied));
         batch.commit().map_err(fault("install a snapshot"))?;
         self.home = None;

@@ -4,26 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Instant;
-use crate::kv::{Keyspace, Snapshot};
+use crate::kv::Snapshot;
 use millrace_model::Fault;
 
 use crate::log::SegmentId;
 use crate::tables::counts::{Counts, Live};
+use crate::tables::home::Home;
 use crate::tables::key::Key;
 use crate::tables::overlay::Overlay;
 use crate::tables::spilled::{Spilled, Watch};
 use crate::tables::{TableOptions, rows};
-
-/// Where a group's tables are kept.
-#[derive(Clone)]
-pub(crate) struct Home {
-    /// Counts the keyspaces that the group has had: a snapshot that is installed brings new ones.
-    pub(crate) generation: u64,
-    /// Rows, counts and positions.
-    pub(crate) rows: Keyspace,
-    /// The bytes of payloads outside the log.
-    pub(crate) payloads: Keyspace,
-}
 
 /// What fjall held at one commit.
 #[derive(Clone)]
@@ -247,15 +237,15 @@ impl State {
         self.holds += 1;
     }
 
-    /// The rows in flight are in fjall.
-    pub(crate) fn wrote(&mut self, now: Instant) {
+    /// The rows in flight are in fjall, with `removals` of what was there.
+    pub(crate) fn wrote(&mut self, now: Instant, removals: u64) {
         let Some(frozen) = self.in_flight.take() else {
             return;
         };
         assert_eq!(frozen.at, self.frozen, "only what is in flight is written");
         self.held = false;
         self.written = frozen.at;
-        self.removed += frozen.rows.removals();
+        self.removed += removals;
         self.unsynced_since.get_or_insert(now);
     }
 

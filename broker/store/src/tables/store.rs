@@ -17,12 +17,12 @@ use crate::log::SegmentId;
 use crate::tables::counts::Live;
 use crate::tables::fjall_fault::fault;
 use crate::tables::flusher::{Desk, Flusher};
+use crate::tables::home::{Home, Layout};
 use crate::tables::room::Room;
 use crate::tables::rows::Part;
 use crate::tables::spilled::Spilled;
-use crate::tables::state::Home;
 use crate::tables::threads::{FlusherThread, behind_others};
-use crate::tables::{GroupTables, TableMetrics, TableOptions, journal, rows};
+use crate::tables::{GroupTables, Pages, TableMetrics, TableOptions, journal, rows};
 
 /// The tables of a node: one fjall database and one thread that writes to it. They close when this and the tables of
 /// all groups are dropped.
@@ -38,6 +38,7 @@ pub(crate) struct StoreInner {
     pub(crate) options: TableOptions,
     pub(crate) metrics: Arc<TableMetrics>,
     pub(crate) desk: Arc<Desk>,
+    pub(crate) pages: Pages,
     flusher: Option<FlusherThread>,
 }
 
@@ -90,6 +91,11 @@ impl TableStore {
         self.inner.metrics.short.load(Relaxed) != 0
     }
 
+    /// The say over how rows are kept: without it they stand alone, as older brokers read them.
+    pub fn pages(&self) -> Pages {
+        self.inner.pages.clone()
+    }
+
     /// What was counted.
     pub fn metrics(&self) -> Arc<TableMetrics> {
         Arc::clone(&self.inner.metrics)
@@ -137,12 +143,14 @@ impl StoreInner {
     fn start(db: Database, dir: &Path, room: Room, options: TableOptions) -> Result<Self, Fault> {
         let desk = Arc::new(Desk::new());
         let metrics = Arc::new(TableMetrics::default());
+        let pages = Pages::default();
         let flusher = Flusher {
             db: db.clone(),
             desk: Arc::clone(&desk),
             options: options.clone(),
             metrics: Arc::clone(&metrics),
             room,
+            pages: pages.clone(),
             synced_at: Instant::now(),
         };
         let flusher = FlusherThread::start(flusher)?;
@@ -152,6 +160,7 @@ impl StoreInner {
             options,
             metrics,
             desk,
+            pages,
             flusher: Some(flusher),
         })
     }
@@ -161,12 +170,12 @@ impl StoreInner {
         let mut found = Vec::new();
         for generation in self.generations(Part::Rows, group) {
             let keyspace = self.keyspace(Part::Rows, group, generation)?;
-            check_format(&keyspace)?;
+            let layout = Layout::of_format(read_format(&keyspace)?);
             let applied = read_applied(&keyspace)?;
-            found.push((generation, keyspace, applied));
+            found.push((generation, (keyspace, layout), applied));
         }
         found.sort_by_key(|(generation, _, applied)| (applied.is_some(), *generation));
-        let Some((generation, rows, applied)) = found.pop() else {
+        let Some((generation, (rows, layout), applied)) = found.pop() else {
             return self.create(group);
         };
         let Some(applied) = applied else {
@@ -178,7 +187,7 @@ impl StoreInner {
             return Err(Fault::new("open tables", reason));
         };
         let leftovers = found.len();
-        for (_, keyspace, _) in found {
+        for (_, (keyspace, _), _) in found {
             self.delete(keyspace)?;
         }
         self.delete_payloads_but(group, generation)?;
@@ -188,9 +197,11 @@ impl StoreInner {
         let payloads = self.keyspace(Part::Payloads, group, generation)?;
         let (counts, spilled) = (read_counts(&rows)?, read_spilled(&rows)?);
         let home = Home {
+            db: self.db.clone(),
             generation,
             rows,
             payloads,
+            layout: Arc::new(layout),
         };
         Ok(Loaded {
             home,
@@ -215,12 +226,14 @@ impl StoreInner {
         names.iter().filter_map(|name| generation(name)).collect()
     }
 
-    /// Opens or makes both keyspaces of a generation.
+    /// Makes both keyspaces of a generation, for now without its format.
     pub(crate) fn home(&self, group: GroupId, generation: u64) -> Result<Home, Fault> {
         Ok(Home {
+            db: self.db.clone(),
             generation,
             rows: self.keyspace(Part::Rows, group, generation)?,
             payloads: self.keyspace(Part::Payloads, group, generation)?,
+            layout: Arc::new(Layout::empty(self.pages.are_allowed())),
         })
     }
 
@@ -262,7 +275,8 @@ impl StoreInner {
         tracing::info!(%group, "new tables");
         let home = self.home(group, 0)?;
         let mut batch = self.db.batch().durability(Some(PersistMode::SyncAll));
-        batch.insert(&home.rows, rows::FORMAT, rows::number(rows::FORMAT_MAX));
+        let format = rows::format(home.layout.has_pages());
+        batch.insert(&home.rows, rows::FORMAT, rows::number(format));
         batch.insert(&home.rows, rows::APPLIED, rows::number(0));
         batch.commit().map_err(fault("create rows"))?;
         Ok(Loaded {
@@ -302,14 +316,14 @@ pub(crate) struct Loaded {
     pub(crate) leftovers: usize,
 }
 
-/// Before anything else is read or removed.
-fn check_format(keyspace: &Keyspace) -> Result<(), Fault> {
+/// The format of a keyspace, read before anything else is read or removed.
+fn read_format(keyspace: &Keyspace) -> Result<u64, Fault> {
     let row = keyspace.get(rows::FORMAT);
     let row = row.map_err(fault("read the format of tables"))?;
     let format = row.map_or(Some(1), |row| rows::read_number(&row));
     let refused = |reason: String| Err(Fault::new("open tables", reason));
     match format {
-        Some(format) if format <= rows::FORMAT_MAX => Ok(()),
+        Some(format) if format <= rows::FORMAT_MAX => Ok(format),
         Some(format) => refused(version::newer("a keyspace", format, rows::FORMAT_MAX)),
         None => refused("their format is not 8 bytes long".to_owned()),
     }

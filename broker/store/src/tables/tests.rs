@@ -4,6 +4,7 @@
 
 mod behaviour;
 mod faults;
+mod pages;
 mod property;
 mod speed;
 

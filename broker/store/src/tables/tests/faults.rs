@@ -310,10 +310,10 @@ fn tables_of_a_newer_format_are_refused_and_those_without_a_mark_are_of_the_firs
     let (store, tables) = open(dir.path(), lazy());
     drop(tables);
     let keyspace = store.inner.keyspace(Part::Rows, GROUP, 0).unwrap();
-    keyspace.insert(rows::FORMAT, rows::number(2)).unwrap();
+    keyspace.insert(rows::FORMAT, rows::number(3)).unwrap();
     let refused = store.group(GROUP).unwrap_err().to_string();
     assert!(
-        refused.contains("newer broker (format 2); this one reads up to 1"),
+        refused.contains("newer broker (format 3); this one reads up to 2"),
         "{refused}"
     );
     keyspace.remove(rows::FORMAT).unwrap();

@@ -16,21 +16,30 @@ enum Step {
     Pause,
     Scan(u8, u8, usize),
     Crash,
+    /// The data is marked: rows of sequences go to pages from now on.
+    AllowPages,
+    /// All rows leave as a snapshot and come back, so many at once.
+    Restore(usize),
 }
+
+const KEYS: u8 = 140;
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        12 => (any::<u8>(), any::<u8>()).prop_map(|(key, value)| Step::Put(key % 40, value)),
-        8 => any::<u8>().prop_map(|key| Step::Remove(key % 40)),
+        24 => (any::<u8>(), any::<u8>()).prop_map(|(key, value)| Step::Put(key % KEYS, value)),
+        16 => any::<u8>().prop_map(|key| Step::Remove(key % KEYS)),
         2 => any::<u8>().prop_map(|segment| Step::Retain(segment % 4)),
         2 => any::<u8>().prop_map(|segment| Step::Release(segment % 4)),
         8 => Just(Step::Commit),
         1 => Just(Step::Flush),
         1 => Just(Step::Pause),
-        3 => (any::<u8>(), any::<u8>(), 0_usize..50).prop_map(|(from, until, limit)| Step::Scan(from % 40, until % 40, limit)),
+        3 => (any::<u8>(), any::<u8>(), 0_usize..100)
+            .prop_map(|(from, until, limit)| Step::Scan(from % KEYS, until % KEYS, limit)),
         1 => Just(Step::Crash),
+        1 => Just(Step::AllowPages),
+        1 => (1_usize..100).prop_map(Step::Restore),
     ];
-    proptest::collection::vec(step, 1..150)
+    proptest::collection::vec(step, 1..300)
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -45,15 +54,23 @@ struct World {
     open: Option<(TableStore, GroupTables)>,
     now: Model,
     commits: Vec<Model>,
+    pages: bool,
+    restored: bool,
 }
 
 fn key(n: u8) -> Vec<u8> {
-    // Short keys and such as do not fit a head of 24 bytes.
-    if n.is_multiple_of(2) {
-        vec![b'm', n]
-    } else {
-        [&[b'm'; 24][..], &[n]].concat()
+    match n {
+        // Short keys and such as do not fit a head of 24 bytes.
+        0..20 if n.is_multiple_of(2) => vec![b'm', n],
+        0..20 => [&[b'm'; 24][..], &[n]].concat(),
+        // Neighbours, and such as are far from each other.
+        20..110 => sequenced(b'e', 40 + u64::from(n)),
+        _ => sequenced([b'o', b'p'][usize::from(n % 2)], 1 << (n - 110)),
     }
+}
+
+fn sequenced(kind: u8, sequence: u64) -> Vec<u8> {
+    [&[kind, 0, 0, 0, 7][..], &sequence.to_be_bytes()].concat()
 }
 
 fn restless() -> TableOptions {
@@ -76,6 +93,8 @@ impl World {
             open,
             now,
             commits,
+            pages: false,
+            restored: false,
         }
     }
 
@@ -90,6 +109,8 @@ impl World {
                 self.now.rows.remove(&key(n));
                 self.tables().remove(&key(n));
             }
+            // Once a snapshot came there is nothing of these entries in the log.
+            Step::Retain(_) if self.restored => {}
             Step::Retain(segment) => {
                 *self
                     .now
@@ -109,6 +130,11 @@ impl World {
             Step::Pause => std::thread::sleep(Duration::from_millis(5)),
             Step::Scan(from, until, limit) => self.scan(&key(from), &key(until), limit),
             Step::Crash => self.crash(),
+            Step::AllowPages => {
+                self.pages = true;
+                self.open.as_ref().unwrap().0.pages().allow();
+            }
+            Step::Restore(rows) => self.restore(rows),
         }
     }
 
@@ -152,11 +178,51 @@ impl World {
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect();
         assert_eq!(self.tables().scan(from, until, limit).unwrap(), expected);
+        // As who goes on behind the last row that came.
+        if let Some(last) = expected.last() {
+            let from = [&last.0[..], &[0]].concat();
+            let rest = self
+                .now
+                .rows
+                .range(from.clone()..)
+                .take_while(|(key, _)| &key[..] < until);
+            let rest: Vec<_> = rest
+                .take(limit)
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect();
+            assert_eq!(self.tables().scan(&from, until, limit).unwrap(), rest);
+        }
+    }
+
+    fn restore(&mut self, at_once: usize) {
+        self.commit();
+        let handle = self.tables().handle();
+        let snapshot = handle.snapshot(false).unwrap();
+        let rows = snapshot.rows().collect::<Result<Vec<_>, _>>().unwrap();
+        let expected: Vec<_> = self.now.rows.clone().into_iter().collect();
+        assert_eq!(rows, expected);
+        let mut staged = handle.stage().unwrap();
+        for run in rows.chunks(at_once) {
+            staged.add_rows(run.to_vec()).unwrap();
+        }
+        staged.finish(self.now.applied).unwrap();
+        drop(snapshot);
+        self.tables().install(staged).unwrap();
+        // What is referred to comes as payloads, of which there are none here.
+        self.now.references.clear();
+        self.restored = true;
+        self.commits = vec![self.now.clone()];
+        assert_eq!(all(self.tables()), expected);
     }
 
     fn crash(&mut self) {
         self.open = None;
-        self.open = Some(open(self.dir.path(), restless()));
+        let store = TableStore::open(self.dir.path().join("tables"), restless()).unwrap();
+        if self.pages {
+            store.pages().allow();
+        }
+        let tables = store.group(GROUP).unwrap();
+        self.open = Some((store, tables));
         let tables = self.tables();
         let found = Model {
             rows: all(tables).into_iter().collect(),
