@@ -18,7 +18,7 @@ use crate::{alone, promise, seed};
 const VERSION_MAX: &str = "MILLRACE_FORMAT_VERSION_MAX";
 
 /// The version that the upgrade ends at.
-const NEWEST: u64 = 3;
+const NEWEST: u64 = 4;
 
 /// Longer than the members must have supported a version before the cluster is raised to it.
 const A_WHILE: Duration = Duration::from_secs(5);

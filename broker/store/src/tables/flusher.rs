@@ -151,6 +151,9 @@ impl Flusher {
         };
         state.held = false;
         drop(state);
+        if self.pages.are_allowed() {
+            frozen.home.layout.begin_pages();
+        }
         if !self.has_room(&frozen)? {
             cell.lock().hold();
             cell.tell();
@@ -184,9 +187,6 @@ impl Flusher {
     fn write(&self, frozen: &Frozen) -> Result<u64, Fault> {
         let start = Instant::now();
         let layout = &frozen.home.layout;
-        if self.pages.are_allowed() {
-            layout.begin_pages();
-        }
         let mut removals = write::write(&self.db, &frozen.home, &frozen.rows)?;
         if layout.is_mixed() {
             let moved = write::move_into_pages(&self.db, &frozen.home)?;

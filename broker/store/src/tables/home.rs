@@ -1,7 +1,8 @@
 //! Where a group's tables are kept, and reading there.
 
-use std::sync::Arc;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use millrace_model::Fault;
 use millrace_model::tables::{Row, SEQUENCES};
@@ -14,7 +15,7 @@ use crate::tables::rows;
 /// Where a group's tables are kept.
 #[derive(Clone)]
 pub(crate) struct Home {
-    pub(crate) db: Database,
+    db: Database,
     /// Counts the keyspaces that the group has had: a snapshot that is installed brings new ones.
     pub(crate) generation: u64,
     /// Rows, counts and positions.
@@ -27,7 +28,12 @@ pub(crate) struct Home {
 
 /// How rows of sequences are kept: alone, as brokers before format 4 read them, or in pages. It only goes forward.
 #[derive(Debug)]
-pub(crate) struct Layout(AtomicU8);
+pub(crate) struct Layout {
+    stage: AtomicU8,
+    /// No row of a sequence stands alone before this key. Who looks for one from here on need not step over what is left of
+    /// all that were moved.
+    moved: Mutex<Vec<u8>>,
+}
 
 /// All stand alone.
 const ALONE: u8 = 0;
@@ -39,38 +45,60 @@ const PAGED: u8 = 2;
 impl Layout {
     /// That of a keyspace without rows.
     pub(crate) fn empty(paged: bool) -> Self {
-        Self(AtomicU8::new(if paged { PAGED } else { ALONE }))
+        Self::at(if paged { PAGED } else { ALONE })
     }
 
     /// That of a keyspace of the format `format`, before anybody has looked for what stands alone.
     pub(crate) fn of_format(format: u64) -> Self {
         let paged = format >= rows::FORMAT_OF_PAGES;
-        Self(AtomicU8::new(if paged { MIXED } else { ALONE }))
+        Self::at(if paged { MIXED } else { ALONE })
+    }
+
+    fn at(stage: u8) -> Self {
+        let (stage, moved) = (AtomicU8::new(stage), Mutex::default());
+        Self { stage, moved }
     }
 
     /// Whether there may be rows that stand alone.
     pub(crate) fn has_alone(&self) -> bool {
-        self.0.load(Ordering::Acquire) != PAGED
+        self.stage.load(Ordering::Acquire) != PAGED
     }
 
     /// Whether there may be pages.
     pub(crate) fn has_pages(&self) -> bool {
-        self.0.load(Ordering::Acquire) != ALONE
+        self.stage.load(Ordering::Acquire) != ALONE
     }
 
     /// Whether there may be both.
     pub(crate) fn is_mixed(&self) -> bool {
-        self.0.load(Ordering::Acquire) == MIXED
+        self.stage.load(Ordering::Acquire) == MIXED
     }
 
     /// From now on there may be pages. Said before the first is written.
     pub(crate) fn begin_pages(&self) {
-        self.0.fetch_max(MIXED, Ordering::AcqRel);
+        self.stage.fetch_max(MIXED, Ordering::AcqRel);
     }
 
     /// Nothing stands alone any more.
     pub(crate) fn all_paged(&self) {
-        self.0.fetch_max(PAGED, Ordering::AcqRel);
+        self.stage.fetch_max(PAGED, Ordering::AcqRel);
+    }
+
+    /// The first key at which a row of a sequence may stand alone.
+    pub(crate) fn moved(&self) -> Vec<u8> {
+        self.lock().clone()
+    }
+
+    /// Everything before `key` is in pages.
+    pub(crate) fn set_moved(&self, key: Vec<u8>) {
+        let mut moved = self.lock();
+        assert!(*moved <= key, "rows are moved in order");
+        *moved = key;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
+        // It is whole whenever it is unlocked.
+        self.moved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -91,6 +119,21 @@ impl Pages {
 }
 
 impl Home {
+    pub(crate) fn new(
+        db: Database,
+        generation: u64,
+        (rows, payloads): (Keyspace, Keyspace),
+        layout: Layout,
+    ) -> Self {
+        Self {
+            db,
+            generation,
+            rows,
+            payloads,
+            layout: Arc::new(layout),
+        }
+    }
+
     /// The row of `key`.
     ///
     /// fjall shows what it has of a batch to readers without a view: no matter while a batch changes one key of what is
@@ -123,11 +166,9 @@ impl Home {
         from: &'a [u8],
         until: &'a [u8],
     ) -> impl Iterator<Item = Result<Row, Fault>> + use<'a> {
-        let end = until.min(page::FIRST);
         let pages = some_sequences(from, until).then(|| page::first(from)..page::end(until));
         let moving = pages.is_some() && self.layout.has_alone();
-        let alone = from < end && (moving || !only_sequences(from, until));
-        let alone = alone.then_some(from..end);
+        let alone = self.alone(from, until.min(page::FIRST), moving);
         let (alone, pages) = if moving {
             let view = self.db.snapshot();
             let alone = alone.map(|range| view.range(&self.rows, range));
@@ -144,6 +185,18 @@ impl Home {
         merged(alone.into_iter().flatten(), pages)
     }
 
+    /// Where rows may stand alone from `from` to before `end`.
+    fn alone(&self, from: &[u8], end: &[u8], moving: bool) -> Option<Range<Vec<u8>>> {
+        let mut first = from.to_vec();
+        if only_sequences(from, end) {
+            if !moving {
+                return None;
+            }
+            first = first.max(self.layout.moved());
+        }
+        (&first[..] < end).then(|| first..end.to_vec())
+    }
+
     /// The rows of a view whose keys are not reserved, in order of their keys.
     pub(crate) fn rows_at(
         &self,
@@ -158,7 +211,8 @@ impl Home {
 /// Whether all keys from `from` to before `until` are of one sequence or one kind of them.
 fn only_sequences(from: &[u8], until: &[u8]) -> bool {
     let (first, last) = (from.first().copied(), until.first().copied());
-    let one_kind = first == last || (until.len() == 1 && first.map(|first| first + 1) == last);
+    let one_kind =
+        first == last || (until.len() == 1 && first.map(|first| first.wrapping_add(1)) == last);
     one_kind && first.is_some_and(|first| SEQUENCES.contains(&first))
 }
 

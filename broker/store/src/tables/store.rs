@@ -196,13 +196,7 @@ impl StoreInner {
         }
         let payloads = self.keyspace(Part::Payloads, group, generation)?;
         let (counts, spilled) = (read_counts(&rows)?, read_spilled(&rows)?);
-        let home = Home {
-            db: self.db.clone(),
-            generation,
-            rows,
-            payloads,
-            layout: Arc::new(layout),
-        };
+        let home = Home::new(self.db.clone(), generation, (rows, payloads), layout);
         Ok(Loaded {
             home,
             applied,
@@ -228,13 +222,15 @@ impl StoreInner {
 
     /// Makes both keyspaces of a generation, for now without its format.
     pub(crate) fn home(&self, group: GroupId, generation: u64) -> Result<Home, Fault> {
-        Ok(Home {
-            db: self.db.clone(),
+        let rows = self.keyspace(Part::Rows, group, generation)?;
+        let payloads = self.keyspace(Part::Payloads, group, generation)?;
+        let layout = Layout::empty(self.pages.are_allowed());
+        Ok(Home::new(
+            self.db.clone(),
             generation,
-            rows: self.keyspace(Part::Rows, group, generation)?,
-            payloads: self.keyspace(Part::Payloads, group, generation)?,
-            layout: Arc::new(Layout::empty(self.pages.are_allowed())),
-        })
+            (rows, payloads),
+            layout,
+        ))
     }
 
     /// Opens or makes one keyspace of a generation.

@@ -52,7 +52,12 @@ pub(crate) struct Moved {
 
 /// Moves some rows that stand alone into pages. What the tables hold is the same before and after.
 pub(crate) fn move_into_pages(db: &Database, home: &Home) -> Result<Moved, Fault> {
-    let kinds = SEQUENCES.iter().map(|kind| home.rows.prefix([*kind]));
+    let moved = home.layout.moved();
+    let kinds = SEQUENCES.iter().map(|kind| {
+        let from = moved.clone().max(vec![*kind]);
+        let until = vec![*kind + 1].max(from.clone());
+        home.rows.range(from..until)
+    });
     let found = kinds.flatten().take(MOVED_ROWS);
     let found = found.map(|row| row.into_inner().map_err(fault("move rows into pages")));
     let found = found.collect::<Result<Vec<_>, _>>()?;
@@ -62,6 +67,9 @@ pub(crate) fn move_into_pages(db: &Database, home: &Home) -> Result<Moved, Fault
     }
     let all = found.len() < MOVED_ROWS;
     let rows = batch.commit()?;
+    if let Some((last, _)) = found.last() {
+        home.layout.set_moved([last, &[0][..]].concat());
+    }
     Ok(Moved { rows, all })
 }
 
