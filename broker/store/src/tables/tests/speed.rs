@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::*;
 
 fn key(queue: u32, seq: u64) -> Vec<u8> {
-    [b"m", &queue.to_be_bytes()[..], &seq.to_be_bytes()].concat()
+    [b"e", &queue.to_be_bytes()[..], &seq.to_be_bytes()].concat()
 }
 
 fn options() -> TableOptions {
@@ -50,11 +50,27 @@ fn rows_that_live_shortly() {
     println!("{:?}", store.metrics().read());
 }
 
+fn open_as(dir: &Path, paged: bool) -> (TableStore, GroupTables) {
+    let store = TableStore::open(dir.join("tables"), options()).unwrap();
+    if paged {
+        store.pages().allow();
+    }
+    let tables = store.group(GROUP).unwrap();
+    (store, tables)
+}
+
 #[test]
 #[ignore = "prints figures"]
 fn a_backlog_its_restart_and_its_drain() {
+    for (paged, what) in [(true, "in pages"), (false, "each row alone")] {
+        println!("\n{what}");
+        backlog(paged);
+    }
+}
+
+fn backlog(paged: bool) {
     let dir = tempfile::tempdir().unwrap();
-    let (store, mut tables) = open(dir.path(), options());
+    let (store, mut tables) = open_as(dir.path(), paged);
     let n = 1_000_000_u64;
     println!("start: {}", memory());
     let start = Instant::now();
@@ -71,7 +87,7 @@ fn a_backlog_its_restart_and_its_drain() {
     println!("{} {:?}", memory(), store.metrics().read());
     drop((store, tables));
     let start = Instant::now();
-    let (store, mut tables) = open(dir.path(), options());
+    let (store, mut tables) = open_as(dir.path(), paged);
     print("open", start, 1);
     println!("{}", memory());
     for pass in ["scan 1M rows in windows of 1024", "again"] {
