@@ -62,6 +62,11 @@ async fn measure_scenario(args: &BenchArgs) -> Result<Report> {
     if args.scenario == Scenario::Floor {
         return floor::run(args).await;
     }
+    let before = if args.floor {
+        Some(floor::half(args).await?)
+    } else {
+        None
+    };
     let mut target = Target::open(args).await?;
     let report = match args.scenario {
         Scenario::Publish => publish::run(args, &mut target).await,
@@ -73,8 +78,9 @@ async fn measure_scenario(args: &BenchArgs) -> Result<Report> {
     };
     target.close().await?;
     let mut report = report?;
-    if args.floor {
-        floor::put_beside(args, &mut report).await?;
+    if let Some(before) = before {
+        let after = floor::half(args).await?;
+        floor::put_beside(args, &mut report, &[before, after]);
     }
     Ok(report)
 }

@@ -89,7 +89,7 @@ pub(crate) struct BenchArgs {
     /// for the content-router]
     #[arg(long, value_name = "JSON|FILE", requires = "plugin")]
     pub(super) plugin_config: Option<JsonArg>,
-    /// Measure the floor in the same run, and put it beside
+    /// Measure the floor in the same run, half of it before and half after, and put it beside
     #[arg(long)]
     pub(super) floor: bool,
     /// Where a broker of its own keeps its data, in a new directory that is deleted after [default: the temporary directory]

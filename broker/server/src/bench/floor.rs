@@ -39,23 +39,32 @@ pub(super) async fn run(args: &BenchArgs) -> Result<Report> {
     Ok(report)
 }
 
-/// Measures the floor under the connections and bodies of a scenario, and puts it beside that scenario's figures.
-pub(super) async fn put_beside(args: &BenchArgs, report: &mut Report) -> Result<()> {
-    let mut unpaced = args.clone();
-    unpaced.rate = None;
-    let floor = run(&unpaced).await?;
-    report.put("floor_requests_per_second", floor.requests_per_second);
-    if let Some(cpu) = floor.server_cpu_us_per_event {
+/// Measures the floor for half of the time of a scenario, under its connections and bodies: once before it and once after,
+/// since machines that are shared change from one minute to the next.
+pub(super) async fn half(args: &BenchArgs) -> Result<Report> {
+    let mut half = args.clone();
+    half.rate = None;
+    half.seconds = (args.seconds / 2).max(1);
+    run(&half).await
+}
+
+/// Puts the mean of two halves of the floor beside the figures of the scenario that ran between them.
+pub(super) fn put_beside(args: &BenchArgs, report: &mut Report, halves: &[Report; 2]) {
+    let [before, after] = halves;
+    let floor = f64::midpoint(before.requests_per_second, after.requests_per_second);
+    report.put("floor_requests_per_second", floor);
+    let cpu = before
+        .server_cpu_us_per_event
+        .zip(after.server_cpu_us_per_event);
+    if let Some((before, after)) = cpu {
         #[expect(clippy::cast_precision_loss, reason = "a batch is at most 1000")]
-        report.put("floor_cpu_us_per_request", cpu * args.batch() as f64);
+        let requests = args.batch() as f64;
+        let cpu = f64::midpoint(before, after) * requests;
+        report.put("floor_cpu_us_per_request", cpu);
     }
-    if floor.requests_per_second > 0.0 {
-        report.put(
-            "ratio",
-            report.requests_per_second / floor.requests_per_second,
-        );
+    if floor > 0.0 {
+        report.put("ratio", report.requests_per_second / floor);
     }
-    Ok(())
 }
 
 /// Serves the echo until it is told to stop: the hidden command `bench-floor-server`.
