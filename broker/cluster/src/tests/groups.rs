@@ -20,6 +20,7 @@ use tempfile::TempDir;
 use super::life::configure;
 use super::rig::{PATIENCE, Rig, free_address};
 use crate::Cluster;
+use crate::group::Group;
 use crate::peer::snapshot::{self, Arriving, SnapshotHead};
 use crate::snapshot::Builder;
 
@@ -342,8 +343,17 @@ async fn founders_with_different_numbers_of_groups_form_no_cluster_and_say_why()
 async fn snapshots_of_two_groups_reach_a_node_at_once() {
     let rig = Rig::with_groups(3, 2).await;
     let from = &rig.running[&1].node;
-    let sends = from.data.iter().map(|group| async {
+    // A snapshot comes from who leads, and so with a vote that is agreed on. On a slow machine nodes vote anew meanwhile.
+    let agreed = |group: &Arc<Group>| {
         let metrics = group.raft.metrics().borrow_watched().clone();
+        metrics.vote.is_committed().then_some(metrics)
+    };
+    rig.wait("votes that are agreed on", || {
+        from.data.iter().all(|group| agreed(group).is_some())
+    })
+    .await;
+    let sends = from.data.iter().map(|group| async {
+        let metrics = agreed(group).unwrap();
         let membership = metrics.membership_config.membership();
         let lanes = from.peers.to(2, membership.get_node(&2).unwrap());
         let snapshot = Builder::build(&group.applier, true).unwrap();
