@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use millrace_model::Unavailable;
 use millrace_model::ledger::{ChangeError, GroupStatus, MemberChange};
+use millrace_model::{GroupId, Unavailable};
 use tokio::time::Instant;
 
 use crate::cluster::Cluster;
@@ -40,12 +40,13 @@ impl Cluster {
 
     pub(crate) async fn change_members_in(&self, change: MemberChange) -> Result<(), ChangeError> {
         let mut groups: Vec<_> = self.node.groups().cloned().collect();
+        let removes = matches!(change, MemberChange::Remove { .. });
         let change = match change {
             MemberChange::Add { node, address } => {
                 GroupChange::Add(node, self.probe(node, address).await?)
             }
             MemberChange::Remove { node } => {
-                // Group 0 last: while a node is a member there, connections to it are kept.
+                // Group 0 last, and not before all others have let it go: while a node is a member there, connections to it are kept.
                 groups.reverse();
                 GroupChange::Remove(node)
             }
@@ -60,6 +61,11 @@ impl Cluster {
         let mut done = 0;
         let mut refused = None;
         for group in &groups {
+            // A group that has it still may be led by it, and would lose its leader's connections and keep its heartbeats.
+            let kept = refused.as_ref().is_some_and(|error| !is_repeat(error));
+            if removes && group.id == GroupId::META && kept {
+                break;
+            }
             match self.change_in(group, change.clone()).await {
                 Ok(()) => done += 1,
                 // A change that was cut off before is finished: some groups have it already.
