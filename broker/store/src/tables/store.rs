@@ -220,7 +220,7 @@ impl StoreInner {
         names.iter().filter_map(|name| generation(name)).collect()
     }
 
-    /// Makes both keyspaces of a generation, for now without its format.
+    /// Makes both keyspaces of a generation. Whoever completes it writes its format.
     pub(crate) fn home(&self, group: GroupId, generation: u64) -> Result<Home, Fault> {
         let rows = self.keyspace(Part::Rows, group, generation)?;
         let payloads = self.keyspace(Part::Payloads, group, generation)?;
