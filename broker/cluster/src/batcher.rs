@@ -4,14 +4,16 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use millrace_model::{Batch, Outcome, Proposal, Timestamp, Unavailable, limit};
+use millrace_model::{Batch, Command, GroupId, Outcome, Proposal, Timestamp, Unavailable, limit};
 use openraft::errors::ClientWriteError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::leadership::{Leader, Leadership};
+use crate::piggyback;
 use crate::types::{Body, Callback, Outcomes, Raft, WriteResult};
+use crate::waiters::WaitersByQueue;
 
 /// How often it is looked whether this node still leads, while a batch is not answered.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -21,7 +23,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const LOOKS_WITHOUT_LEAD: u32 = 7;
 
 /// What becomes of a command.
-type Answered = Result<Outcome, Unavailable>;
+pub(crate) type Answered = Result<Outcome, Unavailable>;
 
 /// Collects the commands of one group and proposes them, many to an entry.
 ///
@@ -44,6 +46,16 @@ pub(crate) struct Load {
     pub(crate) batches: AtomicU64,
     /// Commands proposed so far.
     pub(crate) proposed: AtomicU64,
+    /// Receives among them that were proposed for those who waited.
+    pub(crate) piggybacked: AtomicU64,
+}
+
+/// Receivers of a group that sleep.
+pub(crate) struct Receivers {
+    /// The group.
+    pub(crate) group: GroupId,
+    /// Those of all groups.
+    pub(crate) waiters: Arc<WaitersByQueue>,
 }
 
 struct Waiting {
@@ -53,12 +65,14 @@ struct Waiting {
 }
 
 impl Batcher {
-    /// Starts the batcher of the group that `raft` agrees on, whose time `clock` shows and whose leader `leadership`
-    /// tells. The outcome of a batch that the log has not answered after `patience` is called unknown.
+    /// Starts the batcher of the group that `raft` agrees on, whose time `clock` shows, whose leader `leadership` tells, and
+    /// for whose `receivers` it proposes what they wait for. The outcome of a batch that the log has not answered after
+    /// `patience` is called unknown.
     pub(crate) fn start(
         raft: Raft,
         clock: Arc<Clock>,
         leadership: Arc<Leadership>,
+        receivers: Receivers,
         patience: Duration,
     ) -> Self {
         let (queue, waiting) = mpsc::unbounded_channel();
@@ -67,6 +81,7 @@ impl Batcher {
             raft,
             clock,
             leadership,
+            receivers,
             load: Arc::clone(&load),
             patience,
         };
@@ -154,6 +169,7 @@ struct Proposer {
     raft: Raft,
     clock: Arc<Clock>,
     leadership: Arc<Leadership>,
+    receivers: Receivers,
     load: Arc<Load>,
     patience: Duration,
 }
@@ -202,9 +218,28 @@ impl Proposer {
         (batch, None)
     }
 
-    async fn propose(&self, batch: Vec<Waiting>) -> UnderWay {
+    /// Adds the receives of those who wait for what the batch brings.
+    fn piggyback(&self, batch: &mut Vec<Waiting>) {
+        let Receivers { group, waiters } = &self.receivers;
+        if waiters.waiting() == 0 || batch.len() > piggyback::COMMANDS_MAX {
+            return;
+        }
+        let arrivals = piggyback::arrivals(batch.iter().map(|waiting| &waiting.proposal));
+        let room = limit::BATCH_COMMANDS_MAX - batch.len();
+        let sleepers = waiters.piggyback(*group, &arrivals, room);
+        let count = sleepers.len() as u64;
+        self.load.piggybacked.fetch_add(count, Ordering::Relaxed);
+        batch.extend(sleepers.into_iter().map(|sleeper| Waiting {
+            proposal: Proposal::bare(Command::Receive(sleeper.receive)),
+            bytes: 0,
+            reply: sleeper.reply,
+        }));
+    }
+
+    async fn propose(&self, mut batch: Vec<Waiting>) -> UnderWay {
         let bytes = batch.iter().map(|waiting| waiting.bytes).sum();
         self.load.leave(batch.len(), bytes);
+        self.piggyback(&mut batch);
         self.load.batches.fetch_add(1, Ordering::Relaxed);
         let commands = batch.len() as u64;
         self.load.proposed.fetch_add(commands, Ordering::Relaxed);

@@ -16,7 +16,7 @@ use openraft::{Config, LinearizerOption, ServerState, SnapshotPolicy};
 use tokio::time::Instant;
 
 use crate::apply::{ApplyLane, View};
-use crate::batcher::Batcher;
+use crate::batcher::{Batcher, Receivers};
 use crate::clock::Clock;
 use crate::leadership::{Leader, Leadership};
 use crate::log_store::LogStore;
@@ -83,10 +83,15 @@ impl Group {
             .map_err(|error| fault(&error))?;
         let clock = Arc::new(Clock::new(Arc::clone(&view)));
         let leadership = Arc::new(Leadership::of(&raft));
+        let receivers = Receivers {
+            group: id,
+            waiters: Arc::clone(&view.waiters),
+        };
         let batcher = Batcher::start(
             raft.clone(),
             Arc::clone(&clock),
             Arc::clone(&leadership),
+            receivers,
             options.commit_timeout,
         );
         Ok(Self {

@@ -29,6 +29,7 @@ mod node;
 mod offline;
 mod options;
 mod peer;
+mod piggyback;
 mod purge;
 mod removed;
 mod request;

@@ -93,7 +93,7 @@ fn payloads(text: &mut String, cluster: &Cluster) {
 type GroupFamily = (Family, fn(&Group) -> u64);
 
 #[rustfmt::skip]
-const GROUP_FAMILIES: [GroupFamily; 13] = [
+const GROUP_FAMILIES: [GroupFamily; 14] = [
     (("counter", "millrace_group_carried_deliveries", "Deliveries that this node carried to other groups."),
      |group| group.view.carried.load(Ordering::Relaxed)),
     (("gauge", "millrace_group_leaving_queues", "Queues that are handed over to other groups."),
@@ -112,6 +112,8 @@ const GROUP_FAMILIES: [GroupFamily; 13] = [
      |group| group.batcher.load().batches.load(Ordering::Relaxed)),
     (("counter", "millrace_group_commands", "Commands proposed."),
      |group| group.batcher.load().proposed.load(Ordering::Relaxed)),
+    (("counter", "millrace_group_piggybacked_receives", "Receives proposed in the batch that brought what they waited for."),
+     |group| group.batcher.load().piggybacked.load(Ordering::Relaxed)),
     (("counter", "millrace_group_snapshots_built", "Snapshots built."),
      |group| group.view.built.count.load(Ordering::Relaxed)),
     (("counter", "millrace_group_snapshot_build_nanoseconds", "Time spent in that."),

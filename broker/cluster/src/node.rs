@@ -170,20 +170,12 @@ impl Node {
                 return Err(Unavailable::NoQuorum);
             }
             let waiters = self.waiters.get(group.id, receive.queue);
-            if let Some(claim) = waiters
-                .as_ref()
-                .and_then(|waiters| waiters.claim(receive.max))
-            {
-                let outcome = group
-                    .commit(Proposal::bare(Command::Receive(receive)))
-                    .await?;
+            if let Some(claim) = waiters.as_ref().and_then(|some| some.claim(receive.max)) {
+                let proposal = Proposal::bare(Command::Receive(receive));
+                let outcome = group.commit(proposal).await?;
                 drop(claim);
-                match outcome {
-                    Outcome::Received(leases) if !leases.is_empty() => {
-                        return self.messages(group, leases).await.map(Ok);
-                    }
-                    Outcome::Refused(refusal) => return Ok(Err(refusal)),
-                    _ => {}
+                if let Some(received) = self.received(group, outcome).await? {
+                    return Ok(received);
                 }
             }
             if !is_sure {
@@ -206,9 +198,29 @@ impl Node {
                 return Ok(Ok(Vec::new()));
             }
             let stay = || group.leadership.is_here() && !self.waiters.is_closed();
-            waiters.sleep(deadline, stay).await;
+            if let Some(answered) = waiters.sleep(receive, deadline, stay).await {
+                if let Some(received) = self.received(group, answered?).await? {
+                    return Ok(received);
+                }
+                waiters.in_vain();
+            }
             is_sure = group.leader() == Leader::Alone;
         }
+    }
+
+    /// The end of a receive; `None` when there was nothing for it.
+    async fn received(
+        &self,
+        group: &Group,
+        outcome: Outcome,
+    ) -> Result<Option<Result<Vec<Message>, Refusal>>, Unavailable> {
+        Ok(match outcome {
+            Outcome::Received(leases) if !leases.is_empty() => {
+                Some(Ok(self.messages(group, leases).await?))
+            }
+            Outcome::Refused(refusal) => Some(Err(refusal)),
+            _ => None,
+        })
     }
 
     async fn messages(

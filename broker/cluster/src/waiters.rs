@@ -1,25 +1,34 @@
 //! Receivers that wait for entries.
 
+mod sleepers;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use millrace_model::command::Receive;
 use millrace_model::{GroupId, QueueId, limit};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
+pub(crate) use sleepers::Sleeper;
+use sleepers::{Place, Sleepers};
+
+use crate::batcher::Answered;
+
 /// What the receivers of one queue share.
 ///
 /// **Invariant**: a receive is proposed only under a [`Claim`] of at least one ready entry that no other proposed
-/// receive has claimed. So a crowd of receivers costs one log entry for each message, not for each receiver.
+/// receive has claimed, or behind a command of the same batch that brings one. So a crowd of receivers costs one command
+/// for each message, not for each receiver.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
     /// Ready entries, as of the last applied batch.
     ready: AtomicU64,
     /// Ready entries that receives under way will take.
     claimed: AtomicU64,
-    /// How many receivers sleep.
-    asleep: AtomicUsize,
+    /// Who sleeps.
+    sleepers: Sleepers,
     /// Set when the queue is gone.
     gone: AtomicBool,
     wake: Notify,
@@ -72,17 +81,52 @@ impl Waiters {
     }
 
     /// Sleeps until `deadline` unless entries can be claimed, the queue goes away, or everybody is woken; at all only
-    /// while `stay` holds, which is asked after enlisting.
-    pub(crate) async fn sleep(&self, deadline: Instant, stay: impl Fn() -> bool) {
+    /// while `stay` holds, which is asked after enlisting. Gives the answer to `receive` if that was proposed meanwhile,
+    /// behind what it waits for.
+    pub(crate) async fn sleep(
+        &self,
+        receive: Receive,
+        deadline: Instant,
+        stay: impl Fn() -> bool,
+    ) -> Option<Answered> {
         let wake = self.wake.notified();
         tokio::pin!(wake);
         wake.as_mut().enable();
-        self.asleep.fetch_add(1, Ordering::SeqCst);
+        let mut place = self.sleepers.enlist(receive);
         // Looked at again after enlisting: what became ready in between wakes nobody else.
         if self.free() == 0 && !self.is_gone() && stay() {
-            let _ = timeout_at(deadline, wake).await;
+            let woken = async {
+                tokio::select! {
+                    biased;
+                    answered = place.answered() => Some(answered),
+                    () = wake => None,
+                }
+            };
+            if let Ok(Some(answered)) = timeout_at(deadline, woken).await {
+                return Some(answered);
+            }
         }
-        self.asleep.fetch_sub(1, Ordering::SeqCst);
+        self.get_up(place).await
+    }
+
+    async fn get_up(&self, mut place: Place<'_>) -> Option<Answered> {
+        if place.withdraw() {
+            return None;
+        }
+        // What woke it is for another one: its receive is under way already.
+        self.wake();
+        Some(place.answered().await)
+    }
+
+    /// A receive that was proposed behind what it waited for came back with nothing.
+    pub(crate) fn in_vain(&self) {
+        self.sleepers.rest();
+    }
+
+    /// How many sleep.
+    #[cfg(test)]
+    pub(crate) fn asleep(&self) -> u64 {
+        self.sleepers.count()
     }
 
     fn free(&self) -> u64 {
@@ -98,8 +142,7 @@ impl Waiters {
 
     /// Wakes as many sleepers as there are entries to claim; each of them takes at least one.
     fn wake(&self) {
-        let asleep = self.asleep.load(Ordering::SeqCst) as u64;
-        for _ in 0..self.free().min(asleep) {
+        for _ in 0..self.free().min(self.sleepers.count()) {
             self.wake.notify_one();
         }
     }
@@ -111,12 +154,12 @@ impl Waiters {
 }
 
 /// A queue, as one group has it: while it moves, two groups know of it.
-type Place = (GroupId, QueueId);
+type QueueAt = (GroupId, QueueId);
 
 /// The receivers of all queues of the node.
 #[derive(Debug, Default)]
 pub(crate) struct WaitersByQueue {
-    queues: Mutex<BTreeMap<Place, Arc<Waiters>>>,
+    queues: Mutex<BTreeMap<QueueAt, Arc<Waiters>>>,
     waiting: AtomicUsize,
     /// Set when the node stops: nobody waits any more, whatever queues there are.
     closed: AtomicBool,
@@ -126,6 +169,24 @@ impl WaitersByQueue {
     /// The receivers of `queue` in `group`; `None` when no such queue was applied there.
     pub(crate) fn get(&self, group: GroupId, queue: QueueId) -> Option<Arc<Waiters>> {
         self.lock().get(&(group, queue)).cloned()
+    }
+
+    /// The receivers that get what a batch of `group` brings to its queues, at most `most` of them; they sleep no longer.
+    pub(crate) fn piggyback(
+        &self,
+        group: GroupId,
+        arrivals: &BTreeMap<QueueId, u64>,
+        most: usize,
+    ) -> Vec<Sleeper> {
+        let mut taken = Vec::new();
+        let queues = self.lock();
+        for (queue, entries) in arrivals {
+            if let Some(waiters) = queues.get(&(group, *queue)) {
+                let room = most - taken.len();
+                waiters.sleepers.take(*entries, room, &mut taken);
+            }
+        }
+        taken
     }
 
     /// Takes over the ready count of `queue` after a batch of `group`; `None` says that the queue is gone from there.
@@ -172,7 +233,7 @@ impl WaitersByQueue {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Place, Arc<Waiters>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<QueueAt, Arc<Waiters>>> {
         // The map is whole between any two statements under the lock, so a panic elsewhere leaves it usable.
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -205,6 +266,15 @@ mod tests {
         assert_eq!(waiters.claim(10).expect("three are free again").entries, 3);
     }
 
+    fn receive() -> Receive {
+        Receive {
+            queue: QueueId(1),
+            max: 10,
+            visibility_ms: None,
+            nonce: 1,
+        }
+    }
+
     #[tokio::test]
     async fn a_sleeper_wakes_for_an_entry_and_for_the_end_of_its_queue() {
         let queues = Arc::new(WaitersByQueue::default());
@@ -213,7 +283,7 @@ mod tests {
         let far = Instant::now() + Duration::from_secs(60);
         for change in [Some(1), None] {
             let sleeper = Arc::clone(&waiters);
-            let sleep = tokio::spawn(async move { sleeper.sleep(far, || true).await });
+            let sleep = tokio::spawn(async move { sleeper.sleep(receive(), far, || true).await });
             tokio::task::yield_now().await;
             queues.update(GroupId::DATA, QueueId(1), change);
             tokio::time::timeout(Duration::from_secs(5), sleep)

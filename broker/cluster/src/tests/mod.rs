@@ -9,6 +9,7 @@ mod life;
 mod load;
 mod moves;
 mod nodes;
+mod piggyback;
 mod rig;
 mod snapshots;
 mod strangers;
