@@ -22,6 +22,7 @@ mod publish;
 mod receive;
 mod report;
 mod request;
+mod slowness;
 mod stage;
 mod tally;
 mod target;
@@ -52,6 +53,9 @@ async fn run_scenario(args: BenchArgs) -> Result<()> {
     let out = Output::new(args.output);
     let report = measure_scenario(&args).await?;
     report.print(out)?;
+    if let Some(warning) = report.warning() {
+        eprintln!("warning: {warning}");
+    }
     match report.failure() {
         Some(failure) => bail!(failure),
         None => Ok(()),

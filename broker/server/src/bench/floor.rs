@@ -39,18 +39,37 @@ pub(super) async fn run(args: &BenchArgs) -> Result<Report> {
     Ok(report)
 }
 
-/// Measures the floor for half of the time of a scenario, under its connections and bodies: once before it and once after,
-/// since machines that are shared change from one minute to the next.
+/// Measures the floor for half of the time of a scenario, under its connections, bodies and pace: once before it and once
+/// after, since machines that are shared change from one minute to the next.
 pub(super) async fn half(args: &BenchArgs) -> Result<Report> {
     let mut half = args.clone();
-    half.rate = None;
     half.seconds = (args.seconds / 2).max(1);
     run(&half).await
 }
 
-/// Puts the mean of two halves of the floor beside the figures of the scenario that ran between them.
+/// Puts the mean of two halves of the floor beside the figures of the scenario that ran between them: what can be had at
+/// most, or of a paced one how long it takes at least.
 pub(super) fn put_beside(args: &BenchArgs, report: &mut Report, halves: &[Report; 2]) {
-    let [before, after] = halves;
+    if args.rate.is_some() {
+        put_latency(report, halves);
+    } else {
+        put_rate(args, report, halves);
+    }
+}
+
+fn put_latency(report: &mut Report, [before, after]: &[Report; 2]) {
+    let percentiles = [
+        ("floor_p50_ms", before.p50_ms, after.p50_ms),
+        ("floor_p99_ms", before.p99_ms, after.p99_ms),
+    ];
+    for (name, before, after) in percentiles {
+        if let Some((before, after)) = before.zip(after) {
+            report.put(name, f64::midpoint(before, after));
+        }
+    }
+}
+
+fn put_rate(args: &BenchArgs, report: &mut Report, [before, after]: &[Report; 2]) {
     let floor = f64::midpoint(before.requests_per_second, after.requests_per_second);
     report.put("floor_requests_per_second", floor);
     let cpu = before

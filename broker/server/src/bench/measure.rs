@@ -5,12 +5,14 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::probe::{Probe, Usage};
+use super::slowness::Watch;
 
 /// A measurement that has begun.
 #[derive(Debug)]
 pub(super) struct Meter {
     began: Instant,
     usage: Usage,
+    watch: Watch,
 }
 
 /// A measurement.
@@ -21,6 +23,8 @@ pub(super) struct Spent {
     pub(super) cpu_seconds: Option<f64>,
     /// Memory of the server at the end.
     pub(super) rss_bytes: Option<f64>,
+    /// Part of the time in which the processor was slow, from 0 to 1.
+    pub(super) slow_part: Option<f64>,
 }
 
 impl Meter {
@@ -33,6 +37,7 @@ impl Meter {
         Ok(Self {
             began: Instant::now(),
             usage,
+            watch: Watch::start(),
         })
     }
 
@@ -51,6 +56,7 @@ impl Meter {
             elapsed,
             cpu_seconds,
             rss_bytes: usage.rss_bytes,
+            slow_part: self.watch.stop(),
         })
     }
 }

@@ -10,6 +10,8 @@ use super::tally::Tally;
 use crate::cli::Output;
 
 const MIB: f64 = 1024.0 * 1024.0;
+/// A processor that is slow for longer decides the 99th percentile.
+const SLOW_PERCENT_MAX: f64 = 1.0;
 
 /// The object of the contract, and what a scenario adds to it. Figures that could not be had are `null`.
 #[derive(Debug, Clone, Serialize)]
@@ -25,11 +27,13 @@ pub(super) struct Report {
     /// Published in `publish` and `floor`, else received and acknowledged.
     pub(super) events_per_second: f64,
     pub(super) requests_per_second: f64,
-    p50_ms: Option<f64>,
-    p99_ms: Option<f64>,
+    pub(super) p50_ms: Option<f64>,
+    pub(super) p99_ms: Option<f64>,
     p999_ms: Option<f64>,
     pub(super) server_cpu_us_per_event: Option<f64>,
     server_rss_mib: Option<f64>,
+    /// Of the time, how much the processor ran at less than a third of its usual speed: see [`super::slowness`].
+    slow_processor_percent: Option<f64>,
     errors: u64,
     /// Figures of this scenario alone.
     #[serde(flatten)]
@@ -57,6 +61,7 @@ impl Report {
             p999_ms: tally.percentile_ms(99.9).map(rounded),
             server_cpu_us_per_event: cpu.map(|cpu| rounded(1e6 / per(tally.events, cpu))),
             server_rss_mib: spent.rss_bytes.map(|bytes| rounded(bytes / MIB)),
+            slow_processor_percent: spent.slow_part.map(|part| rounded(100.0 * part)),
             errors: tally.errors,
             extra: Map::new(),
             first_error: tally.first_error.clone(),
@@ -71,6 +76,17 @@ impl Report {
     /// Prints it.
     pub(super) fn print(&self, out: Output) -> Result<()> {
         out.object(self)
+    }
+
+    /// What to know of the machine before its figures are believed.
+    pub(super) fn warning(&self) -> Option<String> {
+        let percent = self.slow_processor_percent?;
+        (percent > SLOW_PERCENT_MAX).then(|| {
+            format!(
+                "for {percent} % of the time the processor ran at less than a third of its usual speed; high percentiles \
+                 tell of that, and not of the broker: run again when the machine is quiet"
+            )
+        })
     }
 
     /// Why the run is not to be believed, if so.
