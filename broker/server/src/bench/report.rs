@@ -80,13 +80,7 @@ impl Report {
 
     /// What to know of the machine before its figures are believed.
     pub(super) fn warning(&self) -> Option<String> {
-        let percent = self.slow_processor_percent?;
-        (percent > SLOW_PERCENT_MAX).then(|| {
-            format!(
-                "for {percent} % of the time the processor ran at less than a third of its usual speed; high percentiles \
-                 tell of that, and not of the broker: run again when the machine is quiet"
-            )
-        })
+        warning(self.slow_processor_percent?)
     }
 
     /// Why the run is not to be believed, if so.
@@ -99,6 +93,15 @@ impl Report {
             )
         })
     }
+}
+
+fn warning(slow_percent: f64) -> Option<String> {
+    (slow_percent > SLOW_PERCENT_MAX).then(|| {
+        format!(
+            "for {slow_percent} % of the time the processor ran at less than a third of its usual speed; high percentiles \
+             tell of that, and not of the broker: run again when the machine is quiet"
+        )
+    })
 }
 
 /// So many in a second.
@@ -119,4 +122,16 @@ pub(super) fn mib(bytes: f64) -> f64 {
 /// Three digits behind the point: more would pretend to be exact.
 fn rounded(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_processor_that_was_slow_for_more_than_a_hundredth_is_told() {
+        assert_eq!(warning(SLOW_PERCENT_MAX), None);
+        let told = warning(4.25).expect("more than that");
+        assert!(told.starts_with("for 4.25 % of the time"), "{told}");
+    }
 }
