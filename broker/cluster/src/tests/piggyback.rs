@@ -56,7 +56,10 @@ async fn a_receiver_that_waits_gets_what_comes_by_the_same_batch() {
     let (batches, _) = proposed(&cluster);
     send(&cluster, orders, vec!["one".into(), "two".into()]).await;
     assert_eq!(events(&receiver.await.unwrap()), [b"one", b"two"]);
-    assert_eq!(proposed(&cluster), (batches + 1, 1));
+    let (batches_then, piggybacked) = proposed(&cluster);
+    assert_eq!(piggybacked, 1);
+    // News of the catalog may be a batch of their own.
+    assert!((1..=2).contains(&(batches_then - batches)));
     assert_eq!(asleep(&cluster, orders), 0);
     cluster.stop().await.unwrap();
 }
@@ -95,7 +98,7 @@ async fn a_receiver_that_went_along_in_vain_sleeps_on() {
     let began = Instant::now();
     for text in ["one", "two", "three"] {
         send(&cluster, later, vec![text.into()]).await;
-        while asleep(&cluster, later) == 0 {
+        while asleep(&cluster, later) == 0 && !receiver.is_finished() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
