@@ -90,6 +90,8 @@ fn makes_no_majority(cluster: &mut Cluster, load: &Load, lost: u64, other: u64) 
         assert_eq!(group.term, 0, "it took part in an election: {group:?}");
     }
     cluster.node(other).restart();
+    // Its connections come first: whoever asks for a change of members before them is told to ask again.
+    promise::served(load, &left);
 }
 
 /// `millrace cluster remove` and `add`, under load: a new node, with empty data, takes the place of a lost one.
