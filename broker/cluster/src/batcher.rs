@@ -221,10 +221,13 @@ impl Proposer {
     /// Adds the receives of those who wait for what the batch brings.
     fn piggyback(&self, batch: &mut Vec<Waiting>) {
         let Receivers { group, waiters } = &self.receivers;
-        if waiters.waiting() == 0 || batch.len() > piggyback::COMMANDS_MAX {
+        if waiters.waiting() == 0 {
             return;
         }
         let arrivals = piggyback::arrivals(batch.iter().map(|waiting| &waiting.proposal));
+        if arrivals.is_empty() {
+            return;
+        }
         let room = limit::BATCH_COMMANDS_MAX - batch.len();
         let sleepers = waiters.piggyback(*group, &arrivals, room);
         let count = sleepers.len() as u64;

@@ -10,15 +10,19 @@ use millrace_model::{Command, Proposal, QueueId, limit};
 
 /// A batch of more commands brings no receives along. A busy broker has larger answers when receivers are woken by what was
 /// applied: of ten queues with 32 receivers, a batch of any size that brought them took a tenth off the rate.
-pub(crate) const COMMANDS_MAX: usize = 4;
+const COMMANDS_MAX: usize = 4;
 
 const _: () = assert!(COMMANDS_MAX < limit::BATCH_COMMANDS_MAX);
 
-/// How many entries commands bring to queues that can be received at once, as far as can be told before they are applied.
+/// How many entries the commands of a batch bring to queues that can be received at once, as far as can be told before they are
+/// applied; nothing of a batch that brings no receives along.
 pub(crate) fn arrivals<'p>(
-    proposals: impl Iterator<Item = &'p Proposal>,
+    proposals: impl ExactSizeIterator<Item = &'p Proposal>,
 ) -> BTreeMap<QueueId, u64> {
     let mut arrivals = BTreeMap::new();
+    if proposals.len() > COMMANDS_MAX {
+        return arrivals;
+    }
     for proposal in proposals {
         let mut arrive = |queue, delay_ms: Option<u64>, entries| {
             if delay_ms.is_none_or(|delay| delay == 0) {
@@ -119,14 +123,23 @@ mod tests {
             Proposal::bare(Command::PublishAcross(across)),
             Proposal::bare(Command::Deliver(deliver())),
             send(SOON, None),
-            send(LATER, Some(5)),
         ];
-        for proposal in &proposals[..4] {
+        for proposal in &proposals {
             let one = arrivals(std::iter::once(proposal));
             assert_eq!(one, BTreeMap::from([(SOON, 2)]), "{proposal:?}");
         }
         let all = arrivals(proposals.iter());
         assert_eq!(all, BTreeMap::from([(SOON, 8)]));
-        assert!(arrivals(std::iter::once(&Proposal::bare(Command::Tick))).is_empty());
+        for nothing in [send(LATER, Some(5)), Proposal::bare(Command::Tick)] {
+            assert!(arrivals(std::iter::once(&nothing)).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_large_batch_brings_nothing_along() {
+        let most = vec![send(SOON, None); COMMANDS_MAX];
+        assert_eq!(arrivals(most.iter()).len(), 1);
+        let more = vec![send(SOON, None); COMMANDS_MAX + 1];
+        assert!(arrivals(more.iter()).is_empty());
     }
 }
